@@ -1,0 +1,5 @@
+//! Signet issues short-lived, signed tokens to embedded widgets: the map of the rooms.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod token;
