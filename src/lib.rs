@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod secrets;
 pub mod token;
