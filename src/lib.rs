@@ -3,4 +3,5 @@
 
 pub mod clock;
 pub mod secrets;
+pub mod signing;
 pub mod token;

@@ -87,13 +87,13 @@ pub(super) fn weakness(secret: &[u8]) -> Option<Weakness> {
     }
     // A random text of 64 base64 characters holds one of these by chance once in ten million or more;
     // words of four letters would be met too often, so `todo` counts only where it opens the text.
-    let holds = |word: &&str| match word.len() {
+    let holds = |word: &str| match word.len() {
         ..=4 => folded.starts_with(word.as_bytes()),
         length => folded
             .windows(length)
             .any(|window| window == word.as_bytes()),
     };
-    if PLACEHOLDERS.iter().any(|word| holds(&word)) {
+    if PLACEHOLDERS.iter().any(|word| holds(word)) {
         return Some(Weakness::Placeholder);
     }
     repeats(secret).then_some(Weakness::Repetition)
