@@ -152,9 +152,9 @@ impl Key {
             PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| KeyError::NotAPrivateKey)?;
         let wrong_kind = |_| KeyError::WrongKind(algorithm);
         let (signer, encoding) = match algorithm {
-            Algorithm::RS256 => rsa(&der, &RSA_PKCS1_SHA256, algorithm)?,
-            Algorithm::RS384 => rsa(&der, &RSA_PKCS1_SHA384, algorithm)?,
-            Algorithm::RS512 => rsa(&der, &RSA_PKCS1_SHA512, algorithm)?,
+            Algorithm::RS256 => rsa(pem, &der, &RSA_PKCS1_SHA256, algorithm)?,
+            Algorithm::RS384 => rsa(pem, &der, &RSA_PKCS1_SHA384, algorithm)?,
+            Algorithm::RS512 => rsa(pem, &der, &RSA_PKCS1_SHA512, algorithm)?,
             Algorithm::ES256 => ecdsa(&der, &ECDSA_P256_SHA256_FIXED_SIGNING, algorithm)?,
             Algorithm::ES384 => ecdsa(&der, &ECDSA_P384_SHA384_FIXED_SIGNING, algorithm)?,
             Algorithm::EdDSA => {
@@ -238,6 +238,7 @@ impl Key {
 }
 
 fn rsa(
+    pem: &Secret,
     der: &PrivateKeyDer<'_>,
     encoding: &'static dyn RsaEncoding,
     algorithm: Algorithm,
@@ -257,7 +258,7 @@ fn rsa(
     }
     Ok((
         Signer::Rsa(Box::new(pair), encoding),
-        EncodingKey::from_rsa_der(der.secret_der()),
+        EncodingKey::from_rsa_pem(pem.expose()).map_err(|_| KeyError::WrongKind(algorithm))?,
     ))
 }
 
