@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod random;
 pub mod secrets;
 pub mod signing;
 pub mod token;

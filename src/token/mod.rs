@@ -1,5 +1,20 @@
 //! What a token says and who may have it: pure rules, without I/O, clock, randomness or logging.
 
+mod app;
 mod identity;
+mod json;
+mod mint;
+mod policy;
+mod profile;
+mod request;
+mod template;
+mod text;
 
+pub use app::{App, AppError, AppName, AppSettings};
 pub use identity::Identity;
+pub use json::{Json, NotJson, pointer};
+pub use mint::{Dice, MAX_TOKEN_BYTES, MintError, Minted, mint, mint_with};
+pub use policy::{Allowed, Denial, DenialCode, Finding, Grant, Policy, Witness};
+pub use profile::{Profile, ProfileProblem, ProfileSource};
+pub use request::{Asked, Fault, Given};
+pub use text::{TextFault, check_email, check_text};

@@ -1,0 +1,466 @@
+//! What a caller may ask for. An empty list denies.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::app::App;
+use super::identity::Identity;
+use super::json::pointer;
+use super::request::{Asked, Fault};
+
+/// A set of names that a policy allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// `["*"]`
+    Any,
+    /// Exactly these; none of them denies all.
+    Only(Vec<String>),
+}
+
+impl Allowed {
+    fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(names) => names.iter().any(|allowed| allowed == name),
+        }
+    }
+}
+
+/// What one caller may ask for.
+#[derive(Debug)]
+pub struct Policy {
+    /// For which apps.
+    pub apps: Vec<Arc<App>>,
+    /// Which roles it may give a user.
+    pub roles: Allowed,
+    /// Which plans it may give a user.
+    pub plans: Allowed,
+    /// Which attributes it may set.
+    pub attributes: Allowed,
+    /// The longest lifetime it may ask for, in seconds; the app's where there is none.
+    pub max_ttl_seconds: Option<i64>,
+}
+
+/// A decision to issue: for whom and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// Whom the token is about.
+    pub identity: Identity,
+    /// `exp - iat`, in seconds.
+    pub ttl_seconds: i64,
+    /// The scope that an OAuth client is given.
+    pub scope: Option<String>,
+}
+
+/// Why a request is refused, in the words of the error codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the error code of its name")]
+pub enum DenialCode {
+    AppNotAllowed,
+    AttributeNotAllowed,
+    AudienceNotAllowed,
+    IdentityMismatch,
+    InvalidRequest,
+    PlanNotAllowed,
+    RoleNotAllowed,
+    TenantMismatch,
+    TokenTooLarge,
+    TtlTooLong,
+}
+
+/// A refusal, with everything that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The first reason.
+    pub code: DenialCode,
+    /// The first reason in words.
+    pub detail: String,
+    /// Each member at fault.
+    pub faults: Vec<Fault>,
+}
+
+impl Denial {
+    /// A refusal for one member.
+    #[must_use]
+    pub fn of(code: DenialCode, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self {
+            code,
+            faults: vec![Fault::new(pointer, detail.clone())],
+            detail,
+        }
+    }
+
+    /// A request that isn't in order, by its faults.
+    #[must_use]
+    pub fn invalid(faults: Vec<Fault>) -> Self {
+        Self {
+            code: DenialCode::InvalidRequest,
+            detail: "the request is not in order; see `errors`".to_owned(),
+            faults,
+        }
+    }
+}
+
+/// One rule that was applied, for `signet token explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The configuration key or rule.
+    pub rule: &'static str,
+    /// The member it was applied to.
+    pub pointer: String,
+    /// `allowed`, `refused` or `filled`.
+    pub verdict: &'static str,
+    /// What was found.
+    pub detail: String,
+}
+
+/// Somebody who wants to know which rules were applied; nobody pays for it otherwise.
+pub trait Witness {
+    /// Hears of one rule.
+    fn saw(&mut self, finding: impl FnOnce() -> Finding);
+}
+
+impl Witness for () {
+    fn saw(&mut self, _: impl FnOnce() -> Finding) {}
+}
+
+impl Witness for Vec<Finding> {
+    fn saw(&mut self, finding: impl FnOnce() -> Finding) {
+        self.push(finding());
+    }
+}
+
+impl Policy {
+    /// Which of the caller's apps the request is for.
+    ///
+    /// # Errors
+    /// When it names an app that isn't the caller's, a client ID that isn't the app's, or leaves open which of several it means.
+    pub fn choose_app(
+        &self,
+        asked: &Asked<'_>,
+        witness: &mut impl Witness,
+    ) -> Result<&Arc<App>, Denial> {
+        let chosen = self.chosen(asked);
+        witness.saw(|| match &chosen {
+            Ok(app) => Finding {
+                rule: "apps",
+                pointer: asked
+                    .app
+                    .as_ref()
+                    .map_or_else(String::new, super::request::Given::pointer),
+                verdict: if asked.app.is_some() {
+                    "allowed"
+                } else {
+                    "filled"
+                },
+                detail: format!("the app is `{}`", app.name()),
+            },
+            Err(denial) => refused("apps", &denial.faults[0].pointer, &denial.detail),
+        });
+        chosen
+    }
+
+    fn chosen(&self, asked: &Asked<'_>) -> Result<&Arc<App>, Denial> {
+        let mismatch = |at: String| {
+            Denial::of(
+                DenialCode::TenantMismatch,
+                at,
+                "this is not the client ID of an app that this caller may use",
+            )
+        };
+        if let Some(name) = &asked.app {
+            let app = self
+                .apps
+                .iter()
+                .find(|app| app.name().as_str() == name.value)
+                .ok_or_else(|| {
+                    Denial::of(
+                        DenialCode::AppNotAllowed,
+                        name.pointer(),
+                        "there is no such app, or this caller may not use it",
+                    )
+                })?;
+            return match &asked.client_id {
+                Some(given) if given.value != app.client_id() => Err(mismatch(given.pointer())),
+                _ => Ok(app),
+            };
+        }
+        if let Some(given) = &asked.client_id {
+            let mut fitting = self
+                .apps
+                .iter()
+                .filter(|app| app.client_id() == given.value);
+            return match (fitting.next(), fitting.next()) {
+                (Some(app), None) => Ok(app),
+                (None, _) => Err(mismatch(given.pointer())),
+                (Some(_), Some(_)) => Err(undecided(
+                    "several apps have this client ID; name one as `app`",
+                )),
+            };
+        }
+        match &self.apps[..] {
+            [app] => Ok(app),
+            [] => Err(Denial::of(
+                DenialCode::AppNotAllowed,
+                "/app",
+                "this caller may not use any app",
+            )),
+            _ => Err(undecided(
+                "this caller may use several apps; name one as `app`",
+            )),
+        }
+    }
+
+    /// Decides a request for `app` whose reading left `faults`. `anonymous_id` is called for the user ID
+    /// of an anonymous user without one.
+    ///
+    /// # Errors
+    /// Every member that is out of order; or, when all are in order, every one that the policy refuses.
+    pub fn decide(
+        &self,
+        app: &App,
+        asked: Asked<'_>,
+        mut faults: Vec<Fault>,
+        anonymous_id: impl FnOnce() -> String,
+        witness: &mut impl Witness,
+    ) -> Result<Grant, Denial> {
+        faults.extend(uncarried(app, &asked));
+        let anonymous = asked.anonymous.as_ref().is_some_and(|given| given.value);
+        // A member that is there but at fault was told already; it isn't missing.
+        let already =
+            |names: [&str; 2]| faults.iter().any(|fault| names.contains(&&*fault.pointer));
+        if asked.user_id.is_none() && !anonymous && !already(["/userId", "/identity"]) {
+            faults.push(Fault::new(
+                "/userId",
+                "is required; give the user's ID at your site",
+            ));
+        }
+        if let Some(ttl) = &asked.ttl_seconds
+            && ttl.value <= app.backdate_seconds()
+        {
+            faults.push(Fault::new(
+                ttl.pointer(),
+                format!(
+                    "must be more than the {} seconds that `iat` is set back",
+                    app.backdate_seconds()
+                ),
+            ));
+        }
+        if !faults.is_empty() {
+            for fault in &faults {
+                witness.saw(|| refused("request", &fault.pointer, &fault.detail));
+            }
+            return Err(Denial::invalid(faults));
+        }
+        let ttl_seconds = self.check(app, &asked, witness)?;
+        let user_id = match asked.user_id {
+            Some(given) => given.value.into_owned(),
+            None => {
+                witness.saw(|| {
+                    filled(
+                        "user.id",
+                        "/userId",
+                        "a fresh random ID for an anonymous user",
+                    )
+                });
+                anonymous_id()
+            }
+        };
+        let identity = Identity {
+            user_id,
+            email: asked.email.map(|given| given.value.into_owned()),
+            roles: asked.roles.map(|given| {
+                given
+                    .value
+                    .into_iter()
+                    .map(std::borrow::Cow::into_owned)
+                    .collect()
+            }),
+            plan: asked.plan.map(|given| given.value.into_owned()),
+            anonymous,
+            attributes: asked
+                .attributes
+                .map(|given| {
+                    given
+                        .value
+                        .into_iter()
+                        .map(|(name, value)| (name.into_owned(), value.into_value()))
+                        .collect::<std::collections::BTreeMap<String, Value>>()
+                })
+                .unwrap_or_default(),
+        };
+        Ok(Grant {
+            identity,
+            ttl_seconds,
+            scope: None,
+        })
+    }
+
+    /// The longest lifetime that this caller gets from `app`: the least of the app's, its own and the profile's cap.
+    #[must_use]
+    pub fn longest_seconds(&self, app: &App) -> i64 {
+        self.max_ttl_seconds.map_or(app.token_ttl_seconds(), |own| {
+            own.min(app.token_ttl_seconds())
+        })
+    }
+
+    /// Everything that the policy says to a request in order; gives the lifetime in seconds.
+    fn check(
+        &self,
+        app: &App,
+        asked: &Asked<'_>,
+        witness: &mut impl Witness,
+    ) -> Result<i64, Denial> {
+        let mut denials: Vec<(DenialCode, Fault)> = Vec::new();
+        let mut judge = |rule, code, allowed: bool, at: String, detail: &str, witness: &mut _| {
+            note(rule, allowed, &at, detail, witness);
+            if !allowed {
+                denials.push((code, Fault::new(at, detail)));
+            }
+        };
+        if let Some(roles) = &asked.roles {
+            for (index, role) in roles.value.iter().enumerate() {
+                let at = || format!("/{}/{index}", roles.name);
+                let allowed = self.roles.allows(role);
+                judge(
+                    "roles",
+                    DenialCode::RoleNotAllowed,
+                    allowed,
+                    at(),
+                    "this caller may not give this role",
+                    witness,
+                );
+            }
+        }
+        if let Some(plan) = &asked.plan {
+            let allowed = self.plans.allows(&plan.value);
+            judge(
+                "plans",
+                DenialCode::PlanNotAllowed,
+                allowed,
+                plan.pointer(),
+                "this caller may not give this plan",
+                witness,
+            );
+        }
+        for (name, _) in asked.attributes.iter().flat_map(|given| &given.value) {
+            let allowed = self.attributes.allows(name);
+            let at = pointer("/attributes", name);
+            judge(
+                "attributes",
+                DenialCode::AttributeNotAllowed,
+                allowed,
+                at,
+                "this caller may not set this attribute",
+                witness,
+            );
+        }
+        let longest = self.longest_seconds(app);
+        match &asked.ttl_seconds {
+            Some(given) => {
+                let detail =
+                    format!("must be at most the {longest} seconds that this caller may have");
+                judge(
+                    "ttl",
+                    DenialCode::TtlTooLong,
+                    given.value <= longest,
+                    given.pointer(),
+                    &detail,
+                    witness,
+                );
+            }
+            None => witness.saw(|| {
+                filled(
+                    "ttl",
+                    "/ttl",
+                    &format!("{longest} seconds, the longest that this caller may have"),
+                )
+            }),
+        }
+        match denials.first() {
+            None => Ok(asked
+                .ttl_seconds
+                .as_ref()
+                .map_or(longest, |given| given.value)),
+            Some((code, first)) => Err(Denial {
+                code: *code,
+                detail: first.detail.clone(),
+                faults: denials.iter().map(|(_, fault)| fault.clone()).collect(),
+            }),
+        }
+    }
+}
+
+fn note(rule: &'static str, allowed: bool, at: &str, detail: &str, witness: &mut impl Witness) {
+    witness.saw(|| {
+        if allowed {
+            Finding {
+                rule,
+                pointer: at.to_owned(),
+                verdict: "allowed",
+                detail: "the caller's policy allows it".to_owned(),
+            }
+        } else {
+            refused(rule, at, detail)
+        }
+    });
+}
+
+fn refused(rule: &'static str, pointer: &str, detail: &str) -> Finding {
+    Finding {
+        rule,
+        pointer: pointer.to_owned(),
+        verdict: "refused",
+        detail: detail.to_owned(),
+    }
+}
+
+fn filled(rule: &'static str, pointer: &str, detail: &str) -> Finding {
+    Finding {
+        rule,
+        pointer: pointer.to_owned(),
+        verdict: "filled",
+        detail: detail.to_owned(),
+    }
+}
+
+fn undecided(detail: &str) -> Denial {
+    Denial::invalid(vec![Fault::new("/app", detail)])
+}
+
+/// Members that the app's tokens would not say: an error, because the caller believes that they do.
+fn uncarried(app: &App, asked: &Asked<'_>) -> Vec<Fault> {
+    let profile = app.profile();
+    let mut faults = Vec::new();
+    let mut uncarried = |at: String| {
+        let detail = format!(
+            "the tokens of the profile `{}` do not carry this; leave it out",
+            profile.name()
+        );
+        faults.push(Fault::new(at, detail));
+    };
+    if let Some(given) = asked.email.as_ref().filter(|_| !profile.carries_email()) {
+        uncarried(given.pointer());
+    }
+    if let Some(given) = asked.roles.as_ref().filter(|_| !profile.carries_roles()) {
+        uncarried(given.pointer());
+    }
+    if let Some(given) = asked.plan.as_ref().filter(|_| !profile.carries_plan()) {
+        uncarried(given.pointer());
+    }
+    if let Some(given) = asked
+        .anonymous
+        .as_ref()
+        .filter(|_| !profile.carries_anonymous())
+    {
+        uncarried(given.pointer());
+    }
+    for (name, _) in asked.attributes.iter().flat_map(|given| &given.value) {
+        if !profile.carries_attribute(name) {
+            uncarried(pointer("/attributes", name));
+        }
+    }
+    faults
+}

@@ -1,0 +1,465 @@
+//! What a backend asks for: the members of `POST /token`, read strictly, with every fault at once.
+
+use std::borrow::Cow;
+
+use super::json::{Json, pointer};
+use super::text::{TextFault, check_email, check_text};
+
+/// One thing wrong with one member: where, and what to do. Repeats no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// A JSON Pointer (RFC 6901) into the request.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl Fault {
+    /// A fault of the member that `pointer` names.
+    #[must_use]
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A member's value with the name under which it was given: several have two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given<T> {
+    /// The name in the request.
+    pub name: &'static str,
+    /// The value.
+    pub value: T,
+}
+
+impl<T> Given<T> {
+    /// The member's JSON Pointer.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        format!("/{}", self.name)
+    }
+}
+
+/// A request whose members are each in order; whether they are allowed is the policy's to say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked<'a> {
+    /// `app`
+    pub app: Option<Given<Cow<'a, str>>>,
+    /// `tenantId` or `clientId`
+    pub client_id: Option<Given<Cow<'a, str>>>,
+    /// `userId` or `identity`
+    pub user_id: Option<Given<Cow<'a, str>>>,
+    /// `userEmail` or `email`
+    pub email: Option<Given<Cow<'a, str>>>,
+    /// `userRoles` or `roles`
+    pub roles: Option<Given<Vec<Cow<'a, str>>>>,
+    /// `plan`
+    pub plan: Option<Given<Cow<'a, str>>>,
+    /// `isAnonymous`
+    pub anonymous: Option<Given<bool>>,
+    /// `attributes`, each at most 1,000 bytes as JSON
+    pub attributes: Option<Given<Vec<(Cow<'a, str>, Json<'a>)>>>,
+    /// `ttl`, in seconds
+    pub ttl_seconds: Option<Given<i64>>,
+}
+
+/// The most members that an object may have; no request needs as many.
+const MAX_MEMBERS: usize = 64;
+const MAX_ROLES: usize = 30;
+const MAX_ATTRIBUTE_BYTES: usize = 1000;
+const NAMES: &[&str] = &[
+    "app",
+    "attributes",
+    "clientId",
+    "email",
+    "identity",
+    "isAnonymous",
+    "plan",
+    "roles",
+    "tenantId",
+    "ttl",
+    "userEmail",
+    "userId",
+    "userRoles",
+];
+
+impl<'a> Asked<'a> {
+    /// Reads a body. What can be read stands in the first half even when the second isn't empty.
+    #[must_use]
+    pub fn read(body: Json<'a>) -> (Self, Vec<Fault>) {
+        let mut asked = Self::default();
+        let mut faults = Vec::new();
+        match body {
+            Json::Object(members) if members.len() > MAX_MEMBERS => {
+                faults.push(Fault::new(
+                    "",
+                    format!("has more than {MAX_MEMBERS} members"),
+                ));
+            }
+            Json::Object(members) => members
+                .into_iter()
+                .for_each(|(name, value)| asked.take(&name, value, &mut faults)),
+            other => faults.push(Fault::new(
+                "",
+                format!("must be a JSON object, not {}", other.kind()),
+            )),
+        }
+        (asked, faults)
+    }
+
+    fn take(&mut self, name: &str, value: Json<'a>, faults: &mut Vec<Fault>) {
+        let Some(name) = NAMES.iter().find(|known| **known == name).copied() else {
+            faults.push(Fault::new(pointer("", name), unknown_member(name)));
+            return;
+        };
+        match name {
+            "app" => put(&mut self.app, name, value, faults, |value, at| {
+                text(value, 64, at)
+            }),
+            "tenantId" | "clientId" => {
+                put(&mut self.client_id, name, value, faults, |value, at| {
+                    text(value, 200, at)
+                })
+            }
+            "userId" | "identity" => put(&mut self.user_id, name, value, faults, |value, at| {
+                text(value, 200, at)
+            }),
+            "userEmail" | "email" => put(&mut self.email, name, value, faults, email),
+            "userRoles" | "roles" => put(&mut self.roles, name, value, faults, roles),
+            "plan" => put(&mut self.plan, name, value, faults, |value, at| {
+                text(value, 80, at)
+            }),
+            "isAnonymous" => put(&mut self.anonymous, name, value, faults, boolean),
+            "attributes" => put(&mut self.attributes, name, value, faults, attributes),
+            "ttl" => put(&mut self.ttl_seconds, name, value, faults, seconds),
+            _ => unreachable!("every name of the list is read above"),
+        }
+    }
+}
+
+fn put<'a, T>(
+    slot: &mut Option<Given<T>>,
+    name: &'static str,
+    value: Json<'a>,
+    faults: &mut Vec<Fault>,
+    read: impl FnOnce(Json<'a>, &str) -> Result<T, Vec<Fault>>,
+) {
+    let at = format!("/{name}");
+    if let Some(first) = slot {
+        let detail = if first.name == name {
+            "appears twice; give it once".to_owned()
+        } else {
+            format!("is another name of `{}`; give one of them", first.name)
+        };
+        faults.push(Fault::new(at, detail));
+        return;
+    }
+    match read(value, &at) {
+        Ok(value) => *slot = Some(Given { name, value }),
+        Err(found) => faults.extend(found),
+    }
+}
+
+fn wrong_kind<T>(at: &str, wanted: &str, found: &Json<'_>) -> Result<T, Vec<Fault>> {
+    let remedy = if *found == Json::Null {
+        "; leave the member out instead"
+    } else {
+        ""
+    };
+    Err(vec![Fault::new(
+        at,
+        format!("must be {wanted}, not {}{remedy}", found.kind()),
+    )])
+}
+
+fn string<'a>(
+    value: Json<'a>,
+    at: &str,
+    check: impl FnOnce(&str) -> Result<(), TextFault>,
+) -> Result<Cow<'a, str>, Vec<Fault>> {
+    match value {
+        Json::String(text) => match check(&text) {
+            Ok(()) => Ok(text),
+            Err(fault) => Err(vec![Fault::new(at, fault.to_string())]),
+        },
+        other => wrong_kind(at, "a string", &other),
+    }
+}
+
+fn text<'a>(value: Json<'a>, max_bytes: usize, at: &str) -> Result<Cow<'a, str>, Vec<Fault>> {
+    string(value, at, |text| check_text(text, max_bytes))
+}
+
+fn email<'a>(value: Json<'a>, at: &str) -> Result<Cow<'a, str>, Vec<Fault>> {
+    string(value, at, check_email)
+}
+
+fn boolean(value: Json<'_>, at: &str) -> Result<bool, Vec<Fault>> {
+    match value {
+        Json::Bool(value) => Ok(value),
+        other => wrong_kind(at, "true or false", &other),
+    }
+}
+
+fn roles<'a>(value: Json<'a>, at: &str) -> Result<Vec<Cow<'a, str>>, Vec<Fault>> {
+    let items = match value {
+        Json::Array(items) if items.len() > MAX_ROLES => {
+            return Err(vec![Fault::new(
+                at,
+                format!("must have at most {MAX_ROLES} roles"),
+            )]);
+        }
+        Json::Array(items) => items,
+        other => return wrong_kind(at, "an array of strings", &other),
+    };
+    let mut faults = Vec::new();
+    let mut roles = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        match text(item, 80, &format!("{at}/{index}")) {
+            Ok(role) => roles.push(role),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if faults.is_empty() {
+        Ok(roles)
+    } else {
+        Err(faults)
+    }
+}
+
+fn seconds(value: Json<'_>, at: &str) -> Result<i64, Vec<Fault>> {
+    match value {
+        Json::Number(number) => match number.as_i64() {
+            Some(seconds) if seconds > 0 => Ok(seconds),
+            _ => Err(vec![Fault::new(
+                at,
+                "must be a whole number of seconds, more than 0",
+            )]),
+        },
+        other => wrong_kind(at, "a whole number of seconds", &other),
+    }
+}
+
+fn attributes<'a>(value: Json<'a>, at: &str) -> Result<Vec<(Cow<'a, str>, Json<'a>)>, Vec<Fault>> {
+    let members = match value {
+        Json::Object(members) => members,
+        other => return wrong_kind(at, "an object", &other),
+    };
+    let mut faults = Vec::new();
+    check_members(&members, at, &mut faults);
+    if faults.is_empty() {
+        Ok(members)
+    } else {
+        Err(faults)
+    }
+}
+
+fn check_members(members: &[(Cow<'_, str>, Json<'_>)], at: &str, faults: &mut Vec<Fault>) {
+    if members.len() > MAX_MEMBERS {
+        faults.push(Fault::new(
+            at,
+            format!("has more than {MAX_MEMBERS} members"),
+        ));
+        return;
+    }
+    for (index, (name, value)) in members.iter().enumerate() {
+        let at = pointer(at, name);
+        if members[..index].iter().any(|(earlier, _)| earlier == name) {
+            faults.push(Fault::new(&at, "appears twice; give it once"));
+        }
+        if let Err(fault) = check_text(name, 64) {
+            faults.push(Fault::new(&at, format!("its name {fault}")));
+        }
+        check_value(value, &at, faults);
+    }
+}
+
+fn check_value(value: &Json<'_>, at: &str, faults: &mut Vec<Fault>) {
+    match value {
+        Json::Array(items) if items.len() > MAX_MEMBERS => {
+            faults.push(Fault::new(
+                at,
+                format!("must have at most {MAX_MEMBERS} items"),
+            ));
+        }
+        Json::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, item)| check_value(item, &format!("{at}/{index}"), faults));
+        }
+        Json::Bool(_) | Json::Number(_) => {}
+        Json::Null => faults.push(Fault::new(
+            at,
+            "must not be null; leave the member out instead",
+        )),
+        Json::Object(members) => check_members(members, at, faults),
+        Json::String(text) => {
+            if let Err(fault) = check_text(text, MAX_ATTRIBUTE_BYTES) {
+                faults.push(Fault::new(at, fault.to_string()));
+            }
+        }
+    }
+}
+
+fn unknown_member(name: &str) -> String {
+    let short: String = name.chars().take(64).collect();
+    let nearest = NAMES
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, &short), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.75);
+    match nearest {
+        Some((_, known)) => format!("there is no such member; did you mean `{known}`?"),
+        None => "there is no such member; leave it out".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(body: &str) -> Vec<String> {
+        let (_, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+        faults
+            .into_iter()
+            .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
+            .collect()
+    }
+
+    #[test]
+    fn a_whole_request_is_read_under_both_sets_of_names() {
+        let (asked, faults) = Asked::read(
+            Json::parse(br#"{"app":"acme","tenantId":"ten_acme","userId":"usr_1","userEmail":"a@b.co","userRoles":[],"plan":"pro","isAnonymous":false,"attributes":{"room":1},"ttl":60}"#).unwrap(),
+        );
+        assert_eq!(faults, []);
+        assert_eq!(asked.user_id.as_ref().unwrap().pointer(), "/userId");
+        assert_eq!(asked.roles.unwrap().value, Vec::<Cow<'_, str>>::new());
+        let (asked, faults) = Asked::read(
+            Json::parse(
+                br#"{"clientId":"cs-1","identity":"usr_1","email":"a@b.co","roles":["user"]}"#,
+            )
+            .unwrap(),
+        );
+        assert_eq!(faults, []);
+        assert_eq!(asked.user_id.unwrap().pointer(), "/identity");
+    }
+
+    #[test]
+    fn anything_but_an_object_is_refused() {
+        for (body, kind) in [
+            ("[]", "an array"),
+            (r#"["acme",null,"usr_1"]"#, "an array"),
+            ("null", "null"),
+            ("\"a\"", "a string"),
+            ("7", "a number"),
+            ("true", "a boolean"),
+        ] {
+            assert_eq!(
+                faults(body),
+                [format!(": must be a JSON object, not {kind}")]
+            );
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        assert_eq!(
+            faults(
+                r#"{"userID":"x","userEmail":"nobody","userRoles":["ok","",7," x"],"plan":null,"isAnonymous":"false","ttl":1.5,"zzzz":1}"#
+            ),
+            [
+                "/userID: there is no such member; did you mean `userId`?",
+                "/userEmail: must be an email address",
+                "/userRoles/1: must not be empty; leave the member out instead",
+                "/userRoles/2: must be a string, not a number",
+                "/userRoles/3: must not begin or end with white space",
+                "/plan: must be a string, not null; leave the member out instead",
+                "/isAnonymous: must be true or false, not a string",
+                "/ttl: must be a whole number of seconds, more than 0",
+                "/zzzz: there is no such member; leave it out",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_member_given_twice_is_refused_however_it_is_spelt() {
+        assert_eq!(
+            faults(r#"{"userId":"a","user\u0049d":"a"}"#),
+            ["/userId: appears twice; give it once"]
+        );
+        assert_eq!(
+            faults(r#"{"userId":"a","identity":"a"}"#),
+            ["/identity: is another name of `userId`; give one of them"]
+        );
+        assert_eq!(
+            faults(r#"{"attributes":{"a":1,"\u0061":2,"b":{"c":1,"c":1}}}"#),
+            [
+                "/attributes/a: appears twice; give it once",
+                "/attributes/b/c: appears twice; give it once",
+            ]
+        );
+    }
+
+    #[test]
+    fn bounds_hold_at_their_edges() {
+        let at = |name: &str, length: usize| {
+            faults(&format!(r#"{{"{name}":"{}"}}"#, "x".repeat(length)))
+        };
+        for (name, max) in [
+            ("userId", 200),
+            ("plan", 80),
+            ("tenantId", 200),
+            ("app", 64),
+        ] {
+            assert_eq!(at(name, max), Vec::<String>::new());
+            assert_eq!(
+                at(name, max + 1),
+                [format!("/{name}: must have at most {max} bytes")]
+            );
+        }
+        let many = |count: usize| {
+            faults(&format!(
+                r#"{{"roles":[{}]}}"#,
+                vec!["\"r\""; count].join(",")
+            ))
+        };
+        assert_eq!(many(30), Vec::<String>::new());
+        assert_eq!(many(31), ["/roles: must have at most 30 roles"]);
+        for ttl in ["0", "-1", "9223372036854775808", "1e30"] {
+            assert_eq!(
+                faults(&format!(r#"{{"ttl":{ttl}}}"#)),
+                ["/ttl: must be a whole number of seconds, more than 0"]
+            );
+        }
+    }
+
+    #[test]
+    fn attributes_are_bounded_and_hold_no_null() {
+        assert_eq!(
+            faults(r#"{"attributes":[]}"#),
+            ["/attributes: must be an object, not an array"]
+        );
+        assert_eq!(
+            faults(r#"{"attributes":{"a":null,"b":["\u202e"]}}"#),
+            [
+                "/attributes/a: must not be null; leave the member out instead",
+                "/attributes/b/0: must not contain control, format or bidirectional characters (Unicode Cc, Cf, Zl, Zp)",
+            ]
+        );
+        let members = (0..65)
+            .map(|n| format!(r#""m{n}":1"#))
+            .collect::<Vec<_>>()
+            .join(",");
+        assert_eq!(
+            faults(&format!("{{{members}}}")),
+            [": has more than 64 members"]
+        );
+        assert_eq!(
+            faults(&format!(r#"{{"attributes":{{{members}}}}}"#)),
+            ["/attributes: has more than 64 members"]
+        );
+    }
+}
