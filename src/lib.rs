@@ -5,4 +5,5 @@ pub mod clock;
 pub mod random;
 pub mod secrets;
 pub mod signing;
+pub mod limits;
 pub mod token;
