@@ -34,9 +34,9 @@ start_signet() {
   signet_pid=$!
   deadline=$((SECONDS + 15))
   until curl --silent --fail --output /dev/null --max-time 2 "$SIGNET_URL/healthz"; do
-    if ! kill -0 "$signet_pid" 2> /dev/null || [ "$SECONDS" -ge "$deadline" ]; then
-      echo "signet didn't come up; its log:" >&2
-      cat "$scratch/signet.log" >&2
+    kill -0 "$signet_pid" 2> /dev/null || signet_pid=''
+    if [ -z "$signet_pid" ] || [ "$SECONDS" -ge "$deadline" ]; then
+      echo "signet didn't come up" >&2
       return 1
     fi
     sleep 0.05
@@ -49,8 +49,7 @@ stop_signet() {
   signet_pid=''
   kill -TERM "$pid"
   if ! wait "$pid"; then
-    echo "signet didn't leave with 0; the end of its log:" >&2
-    tail -n 20 "$scratch/signet.log" >&2
+    echo "signet didn't leave with 0" >&2
     return 1
   fi
 }
@@ -62,7 +61,7 @@ end_suite() {
   fi
   if [ "$status" -ne 0 ] && [ -s "$scratch/signet.log" ]; then
     echo "the end of signet's log:" >&2
-    tail -n 20 "$scratch/signet.log" >&2
+    tail --lines 20 "$scratch/signet.log" >&2
   fi
   rm -rf "$scratch"
   exit "$status"
