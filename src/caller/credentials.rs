@@ -1,0 +1,51 @@
+//! Reading `Authorization`: bearer keys and HTTP Basic, and nothing that is neither.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use zeroize::Zeroizing;
+
+use super::Unproven;
+use crate::secrets::Secret;
+
+/// The longest `Authorization` that is looked at, in bytes.
+const MAX_BYTES: usize = 1024;
+
+/// Credentials as the request brought them, not yet believed.
+pub(super) struct Presented {
+    /// The caller's name, which Basic brings and Bearer doesn't.
+    pub(super) name: Option<String>,
+    pub(super) key: Secret,
+}
+
+impl Presented {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Unproven> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or(Unproven::Missing)?;
+        // Two credentials are an ambiguity that a proxy and we might settle differently.
+        if values.next().is_some() || value.len() > MAX_BYTES {
+            return Err(Unproven::Wrong);
+        }
+        let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unproven::Wrong)?;
+        let credentials = rest.trim_matches(' ');
+        if credentials.is_empty() || credentials.contains(' ') {
+            Err(Unproven::Wrong)
+        } else if scheme.eq_ignore_ascii_case("bearer") {
+            Ok(Self { name: None, key: Secret::from(credentials) })
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            basic(credentials)
+        } else {
+            Err(Unproven::Wrong)
+        }
+    }
+}
+
+fn basic(credentials: &str) -> Result<Presented, Unproven> {
+    let mut decoded = Zeroizing::new(STANDARD.decode(credentials).map_err(|_| Unproven::Wrong)?);
+    let colon = decoded.iter().position(|byte| *byte == b':').ok_or(Unproven::Wrong)?;
+    let key = Zeroizing::new(decoded.split_off(colon + 1));
+    decoded.pop();
+    let name = std::str::from_utf8(&decoded).map_err(|_| Unproven::Wrong)?.to_owned();
+    if key.is_empty() { Err(Unproven::Wrong) } else { Ok(Presented { name: Some(name), key: Secret::new(key) }) }
+}

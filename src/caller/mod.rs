@@ -1,0 +1,213 @@
+//! Who is asking: proof that a request comes from one of our callers.
+
+mod credentials;
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use http::HeaderMap;
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use crate::secrets::Secret;
+use crate::token::Policy;
+
+use credentials::Presented;
+
+/// The fewest bytes of a caller's key.
+pub const MIN_KEY_BYTES: usize = 32;
+
+/// A caller's key as it is kept: the SHA-256 of its bytes. The keys are random, so a slow hash would
+/// protect nothing that this doesn't.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key's bytes.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, key).as_ref());
+        Self(bytes)
+    }
+
+    /// A digest that was computed elsewhere.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest as 64 lower-case hexadecimal digits, the form of the configuration.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        use fmt::Write;
+        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes it");
+            hex
+        })
+    }
+}
+
+/// A backend that may ask for tokens.
+#[derive(Debug)]
+pub struct Caller {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// What it may ask for.
+    pub policy: Policy,
+}
+
+/// Why a request has no caller. Both get the same answer; only a wrong key counts as a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// No credentials at all.
+    Missing,
+    /// Credentials of nobody, or none that can be read.
+    Wrong,
+}
+
+/// Every caller with its keys.
+#[derive(Debug, Default)]
+pub struct Callers {
+    callers: Vec<Arc<Caller>>,
+    keys: Vec<(KeyDigest, u32)>,
+}
+
+impl Callers {
+    /// The callers with their live keys.
+    #[must_use]
+    pub fn new(callers: Vec<(Caller, Vec<KeyDigest>)>) -> Self {
+        let mut all = Self::default();
+        for (index, (caller, keys)) in (0..).zip(callers) {
+            all.callers.push(Arc::new(caller));
+            all.keys.extend(keys.into_iter().map(|key| (key, index)));
+        }
+        all
+    }
+
+    /// The caller of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<Caller>> {
+        self.callers.iter().find(|caller| &*caller.name == name)
+    }
+
+    /// All of them, in the configuration's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Caller>> {
+        self.callers.iter()
+    }
+
+    /// Proves a request's caller from its `Authorization`: RFC 6750 section 2.1 or RFC 7617.
+    ///
+    /// # Errors
+    /// When there are no credentials, or they are nobody's. The time taken doesn't say which key or
+    /// name came close.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<&Arc<Caller>, Unproven> {
+        self.prove(&Presented::from_headers(headers)?)
+    }
+
+    /// Proves a caller by a name and key that a form brought (RFC 6749 section 2.3.1).
+    ///
+    /// # Errors
+    /// When they are nobody's.
+    pub fn authenticate_form(&self, name: &str, key: &Secret) -> Result<&Arc<Caller>, Unproven> {
+        self.prove(&Presented { name: Some(name.to_owned()), key: key.clone() })
+    }
+
+    fn prove(&self, presented: &Presented) -> Result<&Arc<Caller>, Unproven> {
+        let digest = KeyDigest::of(presented.key.expose());
+        // Looks at every key, so that the time taken says nothing about which one matched.
+        let mut found = u32::MAX;
+        for (key, caller) in &self.keys {
+            let same: Choice = key.0.ct_eq(&digest.0);
+            found.conditional_assign(caller, same);
+        }
+        let caller = self.callers.get(found as usize).ok_or(Unproven::Wrong)?;
+        match &presented.name {
+            Some(name) if **name != *caller.name => Err(Unproven::Wrong),
+            _ => Ok(caller),
+        }
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use http::HeaderValue;
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+    use crate::token::Allowed;
+
+    fn callers() -> Callers {
+        let caller = |name: &str| Caller {
+            name: name.into(),
+            policy: Policy {
+                apps: Vec::new(),
+                roles: Allowed::Any,
+                plans: Allowed::Any,
+                attributes: Allowed::Any,
+                max_ttl_seconds: None,
+            },
+        };
+        Callers::new(vec![
+            (caller("shop"), vec![KeyDigest::of(b"key-old"), KeyDigest::of(b"key-new")]),
+            (caller("forum"), vec![KeyDigest::of(b"key-forum")]),
+        ])
+    }
+
+    fn with(values: &[&str]) -> Result<String, Unproven> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        callers().authenticate(&headers).map(|caller| caller.name.to_string())
+    }
+
+    fn basic(text: &str) -> String {
+        format!("Basic {}", STANDARD.encode(text))
+    }
+
+    #[test]
+    fn both_live_keys_prove_their_caller_by_bearer_and_by_basic() {
+        for key in ["key-old", "key-new"] {
+            assert_eq!(with(&[&format!("Bearer {key}")]).unwrap(), "shop");
+            assert_eq!(with(&[&format!("bearer  {key}")]).unwrap(), "shop");
+            assert_eq!(with(&[&basic(&format!("shop:{key}"))]).unwrap(), "shop");
+        }
+        assert_eq!(with(&["Bearer key-forum"]).unwrap(), "forum");
+    }
+
+    #[test]
+    fn a_key_under_another_callers_name_is_wrong() {
+        assert_eq!(with(&[&basic("forum:key-new")]), Err(Unproven::Wrong));
+        assert_eq!(with(&[&basic("nobody:key-new")]), Err(Unproven::Wrong));
+    }
+
+    #[test]
+    fn whatever_is_not_one_readable_credential_is_wrong() {
+        for value in ["Bearer", "Bearer ", "Bearer key", "Bearer a b", "Basic !", "Digest key-new", "key-new", &basic("shop"), &basic("shop:")] {
+            assert_eq!(with(&[value]), Err(Unproven::Wrong), "{value}");
+        }
+        assert_eq!(with(&["Bearer key-new", "Bearer key-new"]), Err(Unproven::Wrong));
+        assert_eq!(with(&[&format!("Bearer {}", "k".repeat(2000))]), Err(Unproven::Wrong));
+    }
+
+    #[test]
+    fn no_credentials_are_missing_rather_than_wrong() {
+        assert_eq!(with(&[]), Err(Unproven::Missing));
+    }
+
+    #[test]
+    fn a_digest_is_written_as_the_configuration_wants_it_and_does_not_print_itself() {
+        let digest = KeyDigest::of(b"abc");
+        assert_eq!(digest.to_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(format!("{digest:?}"), "KeyDigest(…)");
+    }
+}
