@@ -1,0 +1,244 @@
+//! The audit trail: one line per token issued and per refusal, never the token.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Format, Sink};
+use crate::clock::Timestamp;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A token was issued.
+    Issued,
+    /// It was refused, with this error code.
+    Refused(&'static str),
+}
+
+impl Outcome {
+    /// `issued`, or the error code.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Refused(code) => code,
+        }
+    }
+}
+
+/// What is written down of one request.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// The request's ID.
+    pub request_id: &'a str,
+    /// The trace that the request belongs to, as W3C's `traceparent` names it.
+    pub trace_id: Option<&'a str>,
+    /// The app, where it is known.
+    pub app: Option<&'a str>,
+    /// The caller, where one asked and proved itself.
+    pub caller: Option<&'a str>,
+    /// The session resolver, where a browser asked.
+    pub resolver: Option<&'a str>,
+    /// The user's ID, where it is known.
+    pub user: Option<&'a str>,
+    /// The token's lifetime, where there is a token.
+    pub lifetime_seconds: Option<i64>,
+    /// The key that signed it.
+    pub key_id: Option<&'a str>,
+    /// Its ID, where it has one.
+    pub token_id: Option<&'a str>,
+    /// The client's address.
+    pub ip: IpAddr,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Writes entries to a sink, each as one line.
+pub struct Audit {
+    sink: Sink,
+    format: Format,
+    second: Mutex<(i64, String)>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    target: &'a str,
+    message: &'a str,
+    outcome: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolver: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifetime_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<&'a str>,
+    ip: IpAddr,
+}
+
+impl Audit {
+    /// A trail that goes where the log goes, in its format.
+    #[must_use]
+    pub fn new(sink: Sink, format: Format) -> Self {
+        Self { sink, format, second: Mutex::new((i64::MIN, String::new())) }
+    }
+
+    /// Writes one entry. Never waits; see [`Sink`].
+    pub fn write(&self, entry: &Entry<'_>, now: Timestamp) {
+        let mut line = Vec::with_capacity(384);
+        {
+            // Writing a date costs more than the rest of the line, and changes once a second.
+            let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+            if second.0 != now.seconds() {
+                *second = (now.seconds(), rfc3339(now));
+            }
+            let written = match self.format {
+                Format::Json => serde_json::to_writer(&mut line, &Line::of(entry, &second.1)),
+                Format::Text => {
+                    line.extend_from_slice(text(entry, &second.1).as_bytes());
+                    Ok(())
+                }
+            };
+            written.expect("an entry is always JSON, and a Vec takes it");
+        }
+        line.push(b'\n');
+        self.sink.write_lines(&line);
+    }
+
+    /// Whether another entry would be kept.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
+
+    /// How many lines of log and trail were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.sink.dropped()
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(entry: &Entry<'a>, timestamp: &'a str) -> Self {
+        let (level, message) = match entry.outcome {
+            Outcome::Issued => ("INFO", "issued a token"),
+            Outcome::Refused(_) => ("WARN", "refused a request"),
+        };
+        Self {
+            timestamp,
+            level,
+            target: "signet::audit",
+            message,
+            outcome: entry.outcome.name(),
+            request_id: entry.request_id,
+            trace_id: entry.trace_id,
+            app: entry.app,
+            caller: entry.caller,
+            resolver: entry.resolver,
+            user: entry.user,
+            lifetime_seconds: entry.lifetime_seconds,
+            key_id: entry.key_id,
+            token_id: entry.token_id,
+            ip: entry.ip,
+        }
+    }
+}
+
+fn text(entry: &Entry<'_>, timestamp: &str) -> String {
+    let or_none = |value: Option<&str>| value.unwrap_or("-").to_owned();
+    let who = entry.caller.or(entry.resolver);
+    format!(
+        "{timestamp} {:>5} {} app={} by={} user={:?} ip={} request={}",
+        "AUDIT",
+        entry.outcome.name(),
+        or_none(entry.app),
+        or_none(who),
+        or_none(entry.user),
+        entry.ip,
+        entry.request_id
+    )
+}
+
+fn rfc3339(now: Timestamp) -> String {
+    OffsetDateTime::from_unix_timestamp(now.seconds())
+        .ok()
+        .and_then(|moment| moment.format(&Rfc3339).ok())
+        // Beyond the year 9999 the bare number is still true.
+        .unwrap_or_else(|| now.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line(format: Format, outcome: Outcome) -> String {
+        let written = Written::default();
+        let sink = Sink::new(written.clone()).unwrap();
+        let entry = Entry {
+            request_id: "req_1",
+            trace_id: None,
+            app: Some("acme"),
+            caller: Some("shop"),
+            resolver: None,
+            user: Some("usr_1\" admin"),
+            lifetime_seconds: Some(3600),
+            key_id: Some("acme"),
+            token_id: None,
+            ip: "192.0.2.1".parse().unwrap(),
+            outcome,
+        };
+        Audit::new(sink.clone(), format).write(&entry, Timestamp::from_seconds(1_763_650_000));
+        sink.flush();
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn an_issue_is_one_json_object_on_one_line() {
+        let line = line(Format::Json, Outcome::Issued);
+        assert!(line.ends_with("}\n") && line.matches('\n').count() == 1);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["timestamp"], "2025-11-20T14:46:40Z");
+        assert_eq!(value["user"], "usr_1\" admin");
+        assert_eq!((value["outcome"].as_str(), value["lifetime_seconds"].as_i64()), (Some("issued"), Some(3600)));
+        assert_eq!(value.get("token_id"), None);
+    }
+
+    #[test]
+    fn a_refusal_carries_its_code_and_quotes_the_user_on_a_terminal() {
+        let line = line(Format::Text, Outcome::Refused("role_not_allowed"));
+        assert_eq!(line, "2025-11-20T14:46:40Z AUDIT role_not_allowed app=acme by=shop user=\"usr_1\\\" admin\" ip=192.0.2.1 request=req_1\n");
+    }
+}

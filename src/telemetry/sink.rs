@@ -1,0 +1,188 @@
+//! Where lines go: a bounded buffer that a thread of its own writes out, so that no request waits for a reader.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How many bytes may wait; further lines are dropped and counted.
+const CAPACITY: usize = 4 * 1024 * 1024;
+/// How long lines gather before they are written: waking the thread for each would cost more than the line.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// A way to write lines that never waits. Clones write to the same place.
+#[derive(Clone)]
+pub struct Sink(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    writing: bool,
+    /// Somebody waits for everything to be out.
+    hurry: bool,
+}
+
+impl Sink {
+    /// Starts the thread that writes to `out`. It ends with the process.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), dropped: AtomicU64::new(0) });
+        let writer = Arc::clone(&shared);
+        std::thread::Builder::new().name("signet-log".to_owned()).spawn(move || writer.write_out(out))?;
+        Ok(Self(shared))
+    }
+
+    /// Adds whole lines; drops and counts them when too much is waiting.
+    pub fn write_lines(&self, lines: &[u8]) {
+        let mut state = self.0.lock();
+        if state.waiting.len() + lines.len() > CAPACITY {
+            drop(state);
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let wake = state.waiting.is_empty();
+        state.waiting.extend_from_slice(lines);
+        drop(state);
+        if wake {
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// Waits until everything that was added is written, at most two seconds: a reader that has
+    /// stopped reading must not keep the process from ending.
+    pub fn flush(&self) {
+        let mut state = self.0.lock();
+        state.hurry = true;
+        self.0.changed.notify_all();
+        let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
+        let waited = self.0.changed.wait_timeout_while(state, Duration::from_secs(2), busy);
+        waited.unwrap_or_else(PoisonError::into_inner).0.hurry = false;
+    }
+
+    /// Whether another line of ordinary length would be taken.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.lock().waiting.len() < CAPACITY - 64 * 1024
+    }
+
+    /// How many lines were dropped, because the reader was too slow or is gone.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    // The state is whole between any two statements, so a panic elsewhere leaves nothing to mend.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_out(&self, mut out: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let mut state = self.lock();
+            while state.waiting.is_empty() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if !state.hurry {
+                drop(state);
+                std::thread::sleep(GATHER);
+                state = self.lock();
+            }
+            std::mem::swap(&mut state.waiting, &mut lines);
+            state.writing = true;
+            drop(state);
+            if out.write_all(&lines).and_then(|()| out.flush()).is_err() {
+                self.dropped.fetch_add(lines.iter().filter(|byte| **byte == b'\n').count() as u64, Ordering::Relaxed);
+            }
+            lines.clear();
+            // A burst must not hold its memory for ever.
+            lines.shrink_to(64 * 1024);
+            self.lock().writing = false;
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// One event on its way into the sink.
+pub struct SinkWriter<'a>(&'a Sink);
+
+impl Write for SinkWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_lines(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = SinkWriter<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        SinkWriter(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    struct Slow(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stops_costs_lines_and_not_time() {
+        let (go, wait) = mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink::new(Slow(wait, Arc::clone(&written))).unwrap();
+        let line = vec![b'x'; CAPACITY / 4];
+        // The thread may hold one buffer while the next one fills.
+        for _ in 0..20 {
+            sink.write_lines(&line);
+        }
+        assert!(sink.dropped() >= 12, "{} were dropped", sink.dropped());
+        for _ in 0..100 {
+            go.send(()).unwrap();
+        }
+        sink.flush();
+        let kept = written.lock().unwrap().len() / line.len();
+        assert_eq!(kept as u64 + sink.dropped(), 20);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_counted() {
+        let (go, wait) = mpsc::channel();
+        drop(go);
+        let sink = Sink::new(Slow(wait, Arc::default())).unwrap();
+        sink.write_lines(b"a\nb\n");
+        sink.flush();
+        assert_eq!(sink.dropped(), 2);
+    }
+}
