@@ -6,4 +6,5 @@ pub mod random;
 pub mod secrets;
 pub mod signing;
 pub mod limits;
+pub mod server;
 pub mod token;

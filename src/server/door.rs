@@ -1,0 +1,192 @@
+//! The door: takes connections in, never more than there is room for, and closes in good order.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::attend;
+use super::house::House;
+use super::{Drained, Gauges, Settings, TlsSlot};
+
+/// How often those who are idle are asked to make room while somebody waits for it.
+const PRESSURE_STEP: Duration = Duration::from_millis(250);
+
+/// How long to wait when `accept` fails for want of descriptors or memory: trying again at once
+/// would fail again, at the price of a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// When the shutdown begins, connections that the kernel has completed are still taken in, until
+/// none came for the first time and at most for the second: closing the listener resets them.
+const BACKLOG_QUIET: Duration = Duration::from_millis(10);
+const BACKLOG_MOST: Duration = Duration::from_millis(100);
+
+/// How long connections may take to notice that they are cut.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves `service` on every connection that `listener` gives, with TLS when there is a slot for
+/// it, until `shutdown`; then finishes what is in flight, within the grace, and returns.
+///
+/// Every request carries a [`super::Peer`] in its extensions. HTTP/2 is spoken where TLS's ALPN
+/// chose it (RFC 7301), HTTP/1.1 otherwise. `gauges` are kept up to date all the while.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    tls: Option<Arc<TlsSlot>>,
+    service: S,
+    settings: Settings,
+    gauges: Arc<Gauges>,
+    shutdown: CancellationToken,
+) -> Drained
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // More than the semaphore can count is no limit at all.
+    let places = settings
+        .max_connections
+        .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    let grace = settings.shutdown_grace;
+    let door = Door {
+        listener,
+        places: Arc::new(Semaphore::new(places)),
+        house: Arc::new(House::new(settings, gauges)),
+    };
+    let admit = |(stream, address, place): Guest| {
+        let open = door.house.gauges.enter();
+        let connection = attend(
+            stream,
+            address,
+            tls.clone(),
+            service.clone(),
+            door.house.clone(),
+        );
+        tokio::spawn(async move {
+            connection.await;
+            drop((open, place));
+        });
+    };
+
+    let mut last_logged = None;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            next = door.next() => next,
+        };
+        match next {
+            Ok(guest) => admit(guest),
+            Err(error) => {
+                door.house.gauges.count_accept_error();
+                door.house.press();
+                log_sometimes(&error, &mut last_logged);
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+
+    door.house.drain();
+    let closing_time = Instant::now() + BACKLOG_MOST;
+    while Instant::now() < closing_time
+        && let Ok(Ok(guest)) = timeout(BACKLOG_QUIET, door.next()).await
+    {
+        admit(guest);
+    }
+    let Door {
+        listener,
+        places: semaphore,
+        house,
+    } = door;
+    drop(listener);
+
+    let all = u32::try_from(places).unwrap_or(u32::MAX);
+    if timeout(grace, semaphore.acquire_many(all)).await.is_err() {
+        house.cut();
+        // Those that don't end are in a computation of their own; waiting would not help.
+        let _ = timeout(CUT_PATIENCE, semaphore.acquire_many(all)).await;
+    }
+    let cut = house.cut_so_far();
+    Drained {
+        finished: cut == 0,
+        cut,
+    }
+}
+
+/// A connection with its place.
+type Guest = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    house: Arc<House>,
+}
+
+impl Door {
+    /// The next connection. Its place is taken first: what can't be served stays in the kernel's
+    /// queue, where it costs neither a descriptor nor memory of ours.
+    async fn next(&self) -> io::Result<Guest> {
+        let place = self.place().await;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    self.house.relax();
+                    return Ok((stream, address, place));
+                }
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        loop {
+            let place = self.places.clone().acquire_owned();
+            match timeout(PRESSURE_STEP, place).await {
+                Ok(place) => return place.expect("the semaphore is never closed"),
+                Err(_) => self.house.press(),
+            }
+        }
+    }
+}
+
+/// Failures of the connection that would have come, rather than of ours to take it (`accept(2)`).
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+fn log_sometimes(error: &io::Error, last_logged: &mut Option<Instant>) {
+    let now = Instant::now();
+    if last_logged.is_none_or(|last| now >= last + LOG_PAUSE) {
+        *last_logged = Some(now);
+        tracing::error!(
+            %error,
+            "no connection can be accepted: {error}; idle ones are being closed to make room"
+        );
+    }
+}

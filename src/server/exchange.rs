@@ -1,0 +1,124 @@
+//! One request and its answer: the service's own, with the peer noted and the watch told.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::ServiceExt as _;
+use tower::util::Oneshot;
+
+use super::Peer;
+use super::watch::{Turn, Watch};
+
+/// A `tower` service as `hyper` calls it, on one connection.
+pub(super) struct Exchanges<S, W> {
+    service: S,
+    peer: Peer,
+    watch: Arc<W>,
+}
+
+impl<S: Clone, W> Clone for Exchanges<S, W> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            peer: self.peer,
+            watch: self.watch.clone(),
+        }
+    }
+}
+
+impl<S, W> Exchanges<S, W> {
+    pub(super) fn new(service: S, peer: Peer, watch: Arc<W>) -> Self {
+        Self {
+            service,
+            peer,
+            watch,
+        }
+    }
+}
+
+impl<S, B, W> hyper::service::Service<Request<Incoming>> for Exchanges<S, W>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body,
+    W: Watch,
+{
+    type Response = Response<Answer<B, W::Turn>>;
+    type Error = Infallible;
+    type Future = Exchange<S, W::Turn>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        Exchange {
+            call: self.service.clone().oneshot(request),
+            turn: Some(self.watch.begin()),
+        }
+    }
+}
+
+pin_project! {
+    /// The answer in the making.
+    pub(super) struct Exchange<S, T>
+    where
+        S: tower::Service<Request<Incoming>>,
+    {
+        #[pin]
+        call: Oneshot<S, Request<Incoming>>,
+        turn: Option<T>,
+    }
+}
+
+impl<S, B, T> Future for Exchange<S, T>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    T: Turn,
+{
+    type Output = Result<Response<Answer<B, T>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.call.poll(cx));
+        let turn = this.turn.take();
+        if turn.as_ref().is_some_and(Turn::is_last) {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response.map(|body| Answer { body, _turn: turn })))
+    }
+}
+
+pin_project! {
+    /// An answer's body, which ends the request's turn when it is dropped.
+    pub(super) struct Answer<B, T> {
+        #[pin]
+        body: B,
+        _turn: Option<T>,
+    }
+}
+
+impl<B: Body, T> Body for Answer<B, T> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
