@@ -7,4 +7,5 @@ pub mod secrets;
 pub mod signing;
 pub mod limits;
 pub mod server;
+pub mod identity;
 pub mod token;

@@ -1,0 +1,353 @@
+//! Whether a JWT from elsewhere holds: its signature under pinned algorithms, then its claims.
+//!
+//! Only the signature is left to the library. The claims are checked here, by type as well as by
+//! value and against a time that is handed in. No key or address that a token itself carries
+//! (`jwk`, `jku`, `x5c`, `x5u`) is ever looked at.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use secrecy::{ExposeSecret, SecretSlice};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::jwks_cache::JwksCache;
+use super::key_set::KeySet;
+use crate::clock::Timestamp;
+
+/// More than any session or workload token is long, and less than a request's headers may be.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// How far an issuer's clock may run ahead of ours before its fresh tokens are refused. An expired
+/// token gets no such grace.
+const NOT_BEFORE_LEEWAY_SECONDS: f64 = 5.0;
+
+/// Where the keys to verify with come from.
+pub enum KeySource {
+    /// A JWK Set that doesn't change.
+    Fixed(Arc<KeySet>),
+    /// A secret shared with the issuer, for `HS256`, `HS384` and `HS512` alone.
+    Secret(SecretSlice<u8>),
+    /// A JWK Set by URL.
+    Url(JwksCache),
+}
+
+/// What a JWT must say of itself to be accepted.
+#[derive(Clone, Debug)]
+pub struct JwtRules {
+    /// The value of `iss`.
+    pub issuer: String,
+    /// The value of `aud`, or one of its values.
+    pub audience: String,
+    /// The algorithms that it may be signed with; each must fit the kind of key.
+    pub algorithms: Vec<Algorithm>,
+}
+
+/// Rules that can't be kept, or would keep nobody out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadVerifier {
+    /// One of `issuer`, `audience` and `algorithms` is empty.
+    #[error("`{0}` is empty: say what to accept")]
+    Empty(&'static str),
+    /// A public key with a HMAC algorithm, or a secret with another.
+    #[error("{algorithm:?} can't be verified with {keys}: list only algorithms that can")]
+    Misfit {
+        /// The algorithm that doesn't fit.
+        algorithm: Algorithm,
+        /// What kind of keys there are.
+        keys: &'static str,
+    },
+    /// The secret is a PEM text, which for a public key is no secret at all.
+    #[error(
+        "the secret is a PEM text: give public keys as a JWK Set, by `jwks_url` or `jwks_file`"
+    )]
+    PemAsSecret,
+    /// RFC 7518 section 3.2.
+    #[error("the secret has fewer than the {needed} bytes that {algorithm:?} needs")]
+    ShortSecret {
+        /// The algorithm with the longest hash.
+        algorithm: Algorithm,
+        /// How many bytes that hash has.
+        needed: usize,
+    },
+}
+
+/// Why a JWT is not accepted. Holds nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwtRejected {
+    /// `alg` is not listed, is `none`, or isn't known.
+    #[error("the token's `alg` is not among the algorithms to accept")]
+    AlgorithmNotAllowed,
+    /// There is no `kid`, and more than one key fits.
+    #[error("the token names no key (`kid`), and more than one fits")]
+    AmbiguousKey,
+    /// A claim that is missing or not of its type (RFC 7519 section 4.1).
+    #[error("the token's claim `{0}` is missing or has the wrong type")]
+    BadClaim(&'static str),
+    /// The signature isn't the key's.
+    #[error("the token's signature is wrong")]
+    BadSignature,
+    /// `crit` names extensions; there are none that we know (RFC 7515 section 4.1.11).
+    #[error("the token demands an extension (`crit`)")]
+    CriticalExtension,
+    /// `exp` is now or past.
+    #[error("the token has expired")]
+    Expired,
+    /// The keys can't be had at the moment: nothing is known about the token.
+    #[error("the keys to verify the token with can't be had")]
+    KeysUnavailable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// Not three parts of base64url with a JSON object in the first and the second.
+    #[error("the token is not a signed JWT")]
+    Malformed,
+    /// `nbf` is in the future.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// Longer than 8 KiB.
+    #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
+    TooLong,
+    /// No key has the token's `kid` and fits its `alg`.
+    #[error("the token is signed with a key that its issuer doesn't publish")]
+    UnknownKey,
+    /// `aud` doesn't name us.
+    #[error("the token is for another audience")]
+    WrongAudience,
+    /// `iss` is another.
+    #[error("the token is from another issuer")]
+    WrongIssuer,
+}
+
+/// Verifies JWTs of one issuer for one audience.
+pub struct JwtVerifier {
+    rules: JwtRules,
+    keys: Keys,
+}
+
+enum Keys {
+    Fixed(Arc<KeySet>),
+    Secret(DecodingKey),
+    Url(JwksCache),
+}
+
+impl JwtVerifier {
+    /// A verifier that keeps `rules` with the keys from `source`.
+    ///
+    /// # Errors
+    /// [`BadVerifier`] when the rules are incomplete or don't fit the keys.
+    pub fn new(rules: JwtRules, source: KeySource) -> Result<Self, BadVerifier> {
+        if rules.issuer.is_empty() {
+            return Err(BadVerifier::Empty("issuer"));
+        }
+        if rules.audience.is_empty() {
+            return Err(BadVerifier::Empty("audience"));
+        }
+        if rules.algorithms.is_empty() {
+            return Err(BadVerifier::Empty("algorithms"));
+        }
+        let shared = matches!(source, KeySource::Secret(_));
+        let kind = if shared {
+            "a shared secret"
+        } else {
+            "public keys"
+        };
+        let is_misfit = |a: &&Algorithm| (a.family() == AlgorithmFamily::Hmac) != shared;
+        if let Some(algorithm) = rules.algorithms.iter().find(is_misfit) {
+            return Err(BadVerifier::Misfit {
+                algorithm: *algorithm,
+                keys: kind,
+            });
+        }
+        let keys = match source {
+            KeySource::Fixed(set) => Keys::Fixed(set),
+            KeySource::Secret(secret) => Keys::Secret(hmac_key(secret.expose_secret(), &rules)?),
+            KeySource::Url(cache) => Keys::Url(cache),
+        };
+        Ok(Self { rules, keys })
+    }
+
+    /// The claims of `token`, when it holds at `now`.
+    ///
+    /// # Errors
+    /// [`JwtRejected`]; only [`JwtRejected::KeysUnavailable`] leaves open whether it holds.
+    pub async fn verify(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Map<String, Value>, JwtRejected> {
+        let unverified = Unverified::parse(token)?;
+        if !self.rules.algorithms.contains(&unverified.algorithm) {
+            return Err(JwtRejected::AlgorithmNotAllowed);
+        }
+        match &self.keys {
+            Keys::Secret(key) => unverified.check_signature(key)?,
+            Keys::Fixed(set) => unverified.check_signature(unverified.key_in(set)?)?,
+            Keys::Url(cache) => {
+                let known = cache.current().await?;
+                match unverified.key_in(&known) {
+                    Err(JwtRejected::UnknownKey) => {
+                        let renewed = cache.renewed().await?;
+                        unverified.check_signature(unverified.key_in(&renewed)?)?;
+                    }
+                    key => unverified.check_signature(key?)?,
+                }
+            }
+        }
+        let claims = unverified.into_claims()?;
+        self.rules.check(&claims, now)?;
+        Ok(claims)
+    }
+}
+
+fn hmac_key(secret: &[u8], rules: &JwtRules) -> Result<DecodingKey, BadVerifier> {
+    // Whoever knows a public key could sign with it, were its text taken for a secret.
+    if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Err(BadVerifier::PemAsSecret);
+    }
+    let hash_bytes = |algorithm: Algorithm| match algorithm {
+        Algorithm::HS512 => 64,
+        Algorithm::HS384 => 48,
+        _ => 32,
+    };
+    let needs = rules
+        .algorithms
+        .iter()
+        .map(|algorithm| (hash_bytes(*algorithm), *algorithm));
+    match needs.max_by_key(|(bytes, _)| *bytes) {
+        Some((needed, algorithm)) if secret.len() < needed => {
+            Err(BadVerifier::ShortSecret { algorithm, needed })
+        }
+        _ => Ok(DecodingKey::from_secret(secret)),
+    }
+}
+
+/// A JWT in its compact form (RFC 7515 section 7.1), taken apart and not yet believed.
+struct Unverified<'a> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    message: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+/// As much of a header as is looked at. A member that comes twice is an error.
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    kid: Option<String>,
+    #[serde(default, deserialize_with = "presence")]
+    crit: bool,
+}
+
+fn presence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+impl<'a> Unverified<'a> {
+    fn parse(token: &'a str) -> Result<Self, JwtRejected> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(JwtRejected::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(JwtRejected::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(JwtRejected::Malformed)?;
+        if payload.contains('.') {
+            return Err(JwtRejected::Malformed);
+        }
+        let header = decode(header)?;
+        // serde would take an array for the struct.
+        if !header.trim_ascii_start().starts_with(b"{") {
+            return Err(JwtRejected::Malformed);
+        }
+        let header: Header<'_> =
+            serde_json::from_slice(&header).map_err(|_| JwtRejected::Malformed)?;
+        if header.crit {
+            return Err(JwtRejected::CriticalExtension);
+        }
+        let algorithm =
+            Algorithm::from_str(&header.alg).map_err(|_| JwtRejected::AlgorithmNotAllowed)?;
+        Ok(Self {
+            algorithm,
+            key_id: header.kid,
+            message,
+            payload,
+            signature,
+        })
+    }
+
+    fn key_in<'k>(&self, set: &'k KeySet) -> Result<&'k DecodingKey, JwtRejected> {
+        set.find(self.key_id.as_deref(), self.algorithm)
+    }
+
+    fn check_signature(&self, key: &DecodingKey) -> Result<(), JwtRejected> {
+        let message = self.message.as_bytes();
+        match jsonwebtoken::crypto::verify(self.signature, message, key, self.algorithm) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(JwtRejected::BadSignature),
+        }
+    }
+
+    fn into_claims(self) -> Result<Map<String, Value>, JwtRejected> {
+        serde_json::from_slice(&decode(self.payload)?).map_err(|_| JwtRejected::Malformed)
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, JwtRejected> {
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| JwtRejected::Malformed)
+}
+
+impl JwtRules {
+    /// RFC 7519 section 4.1. `exp` is required, which the RFC leaves open.
+    fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<(), JwtRejected> {
+        // Exact for every second within the next hundred million years.
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a date may have a fraction, so both are floats"
+        )]
+        let now = now.seconds() as f64;
+        let expires_at = date(claims, "exp")?.ok_or(JwtRejected::BadClaim("exp"))?;
+        let not_before = date(claims, "nbf")?;
+        date(claims, "iat")?;
+        if expires_at <= now {
+            return Err(JwtRejected::Expired);
+        }
+        if not_before.is_some_and(|not_before| not_before > now + NOT_BEFORE_LEEWAY_SECONDS) {
+            return Err(JwtRejected::NotYetValid);
+        }
+        match claims.get("iss") {
+            Some(Value::String(issuer)) if *issuer == self.issuer => {}
+            Some(Value::String(_)) => return Err(JwtRejected::WrongIssuer),
+            _ => return Err(JwtRejected::BadClaim("iss")),
+        }
+        let is_for_us = match claims.get("aud") {
+            Some(Value::String(audience)) => *audience == self.audience,
+            Some(Value::Array(audiences)) if audiences.iter().all(Value::is_string) => {
+                audiences.iter().any(|audience| *audience == self.audience)
+            }
+            _ => return Err(JwtRejected::BadClaim("aud")),
+        };
+        if is_for_us {
+            Ok(())
+        } else {
+            Err(JwtRejected::WrongAudience)
+        }
+    }
+}
+
+/// A `NumericDate` (RFC 7519 section 2), which may have a fraction.
+fn date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, JwtRejected> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(date)) => date.as_f64().map(Some).ok_or(JwtRejected::BadClaim(name)),
+        Some(_) => Err(JwtRejected::BadClaim(name)),
+    }
+}
