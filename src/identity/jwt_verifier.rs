@@ -4,25 +4,17 @@
 //! value and against a time that is handed in. No key or address that a token itself carries
 //! (`jwk`, `jku`, `x5c`, `x5u`) is ever looked at.
 
-use std::borrow::Cow;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use secrecy::{ExposeSecret, SecretSlice};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::jwks_cache::JwksCache;
 use super::key_set::KeySet;
+use super::unverified_jwt::{MAX_TOKEN_BYTES, UnverifiedJwt};
 use crate::clock::Timestamp;
-
-/// More than any session or workload token is long, and less than a request's headers may be.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// How far an issuer's clock may run ahead of ours before its fresh tokens are refused. An expired
 /// token gets no such grace.
@@ -182,7 +174,7 @@ impl JwtVerifier {
         token: &str,
         now: Timestamp,
     ) -> Result<Map<String, Value>, JwtRejected> {
-        let unverified = Unverified::parse(token)?;
+        let unverified = UnverifiedJwt::parse(token)?;
         if !self.rules.algorithms.contains(&unverified.algorithm) {
             return Err(JwtRejected::AlgorithmNotAllowed);
         }
@@ -226,83 +218,6 @@ fn hmac_key(secret: &[u8], rules: &JwtRules) -> Result<DecodingKey, BadVerifier>
         }
         _ => Ok(DecodingKey::from_secret(secret)),
     }
-}
-
-/// A JWT in its compact form (RFC 7515 section 7.1), taken apart and not yet believed.
-struct Unverified<'a> {
-    algorithm: Algorithm,
-    key_id: Option<String>,
-    message: &'a str,
-    payload: &'a str,
-    signature: &'a str,
-}
-
-/// As much of a header as is looked at. A member that comes twice is an error.
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    alg: Cow<'a, str>,
-    kid: Option<String>,
-    #[serde(default, deserialize_with = "presence")]
-    crit: bool,
-}
-
-fn presence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| true)
-}
-
-impl<'a> Unverified<'a> {
-    fn parse(token: &'a str) -> Result<Self, JwtRejected> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(JwtRejected::TooLong);
-        }
-        let (message, signature) = token.rsplit_once('.').ok_or(JwtRejected::Malformed)?;
-        let (header, payload) = message.split_once('.').ok_or(JwtRejected::Malformed)?;
-        if payload.contains('.') {
-            return Err(JwtRejected::Malformed);
-        }
-        let header = decode(header)?;
-        // serde would take an array for the struct.
-        if !header.trim_ascii_start().starts_with(b"{") {
-            return Err(JwtRejected::Malformed);
-        }
-        let header: Header<'_> =
-            serde_json::from_slice(&header).map_err(|_| JwtRejected::Malformed)?;
-        if header.crit {
-            return Err(JwtRejected::CriticalExtension);
-        }
-        let algorithm =
-            Algorithm::from_str(&header.alg).map_err(|_| JwtRejected::AlgorithmNotAllowed)?;
-        Ok(Self {
-            algorithm,
-            key_id: header.kid,
-            message,
-            payload,
-            signature,
-        })
-    }
-
-    fn key_in<'k>(&self, set: &'k KeySet) -> Result<&'k DecodingKey, JwtRejected> {
-        set.find(self.key_id.as_deref(), self.algorithm)
-    }
-
-    fn check_signature(&self, key: &DecodingKey) -> Result<(), JwtRejected> {
-        let message = self.message.as_bytes();
-        match jsonwebtoken::crypto::verify(self.signature, message, key, self.algorithm) {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(JwtRejected::BadSignature),
-        }
-    }
-
-    fn into_claims(self) -> Result<Map<String, Value>, JwtRejected> {
-        serde_json::from_slice(&decode(self.payload)?).map_err(|_| JwtRejected::Malformed)
-    }
-}
-
-fn decode(part: &str) -> Result<Vec<u8>, JwtRejected> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| JwtRejected::Malformed)
 }
 
 impl JwtRules {

@@ -13,6 +13,7 @@ mod jwt_verifier;
 mod key_set;
 mod mapping;
 mod trusted_header;
+mod unverified_jwt;
 mod upstream;
 
 use std::borrow::Cow;
