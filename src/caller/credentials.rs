@@ -27,12 +27,19 @@ impl Presented {
         if values.next().is_some() || value.len() > MAX_BYTES {
             return Err(Unproven::Wrong);
         }
-        let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unproven::Wrong)?;
+        let (scheme, rest) = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .ok_or(Unproven::Wrong)?;
         let credentials = rest.trim_matches(' ');
         if credentials.is_empty() || credentials.contains(' ') {
             Err(Unproven::Wrong)
         } else if scheme.eq_ignore_ascii_case("bearer") {
-            Ok(Self { name: None, key: Secret::from(credentials) })
+            Ok(Self {
+                name: None,
+                key: Secret::from(credentials),
+            })
         } else if scheme.eq_ignore_ascii_case("basic") {
             basic(credentials)
         } else {
@@ -43,9 +50,21 @@ impl Presented {
 
 fn basic(credentials: &str) -> Result<Presented, Unproven> {
     let mut decoded = Zeroizing::new(STANDARD.decode(credentials).map_err(|_| Unproven::Wrong)?);
-    let colon = decoded.iter().position(|byte| *byte == b':').ok_or(Unproven::Wrong)?;
+    let colon = decoded
+        .iter()
+        .position(|byte| *byte == b':')
+        .ok_or(Unproven::Wrong)?;
     let key = Zeroizing::new(decoded.split_off(colon + 1));
     decoded.pop();
-    let name = std::str::from_utf8(&decoded).map_err(|_| Unproven::Wrong)?.to_owned();
-    if key.is_empty() { Err(Unproven::Wrong) } else { Ok(Presented { name: Some(name), key: Secret::new(key) }) }
+    let name = std::str::from_utf8(&decoded)
+        .map_err(|_| Unproven::Wrong)?
+        .to_owned();
+    if key.is_empty() {
+        Err(Unproven::Wrong)
+    } else {
+        Ok(Presented {
+            name: Some(name),
+            key: Secret::new(key),
+        })
+    }
 }

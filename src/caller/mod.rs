@@ -41,10 +41,12 @@ impl KeyDigest {
     #[must_use]
     pub fn to_hex(self) -> String {
         use fmt::Write;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a String takes it");
-            hex
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                write!(hex, "{byte:02x}").expect("a String takes it");
+                hex
+            })
     }
 }
 
@@ -110,7 +112,10 @@ impl Callers {
     /// # Errors
     /// When they are nobody's.
     pub fn authenticate_form(&self, name: &str, key: &Secret) -> Result<&Arc<Caller>, Unproven> {
-        self.prove(&Presented { name: Some(name.to_owned()), key: key.clone() })
+        self.prove(&Presented {
+            name: Some(name.to_owned()),
+            key: key.clone(),
+        })
     }
 
     fn prove(&self, presented: &Presented) -> Result<&Arc<Caller>, Unproven> {
@@ -157,7 +162,10 @@ mod tests {
             },
         };
         Callers::new(vec![
-            (caller("shop"), vec![KeyDigest::of(b"key-old"), KeyDigest::of(b"key-new")]),
+            (
+                caller("shop"),
+                vec![KeyDigest::of(b"key-old"), KeyDigest::of(b"key-new")],
+            ),
             (caller("forum"), vec![KeyDigest::of(b"key-forum")]),
         ])
     }
@@ -167,7 +175,9 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        callers().authenticate(&headers).map(|caller| caller.name.to_string())
+        callers()
+            .authenticate(&headers)
+            .map(|caller| caller.name.to_string())
     }
 
     fn basic(text: &str) -> String {
@@ -192,11 +202,27 @@ mod tests {
 
     #[test]
     fn whatever_is_not_one_readable_credential_is_wrong() {
-        for value in ["Bearer", "Bearer ", "Bearer key", "Bearer a b", "Basic !", "Digest key-new", "key-new", &basic("shop"), &basic("shop:")] {
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Bearer key",
+            "Bearer a b",
+            "Basic !",
+            "Digest key-new",
+            "key-new",
+            &basic("shop"),
+            &basic("shop:"),
+        ] {
             assert_eq!(with(&[value]), Err(Unproven::Wrong), "{value}");
         }
-        assert_eq!(with(&["Bearer key-new", "Bearer key-new"]), Err(Unproven::Wrong));
-        assert_eq!(with(&[&format!("Bearer {}", "k".repeat(2000))]), Err(Unproven::Wrong));
+        assert_eq!(
+            with(&["Bearer key-new", "Bearer key-new"]),
+            Err(Unproven::Wrong)
+        );
+        assert_eq!(
+            with(&[&format!("Bearer {}", "k".repeat(2000))]),
+            Err(Unproven::Wrong)
+        );
     }
 
     #[test]
@@ -207,7 +233,10 @@ mod tests {
     #[test]
     fn a_digest_is_written_as_the_configuration_wants_it_and_does_not_print_itself() {
         let digest = KeyDigest::of(b"abc");
-        assert_eq!(digest.to_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.to_hex(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(format!("{digest:?}"), "KeyDigest(…)");
     }
 }

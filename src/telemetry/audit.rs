@@ -96,7 +96,11 @@ impl Audit {
     /// A trail that goes where the log goes, in its format.
     #[must_use]
     pub fn new(sink: Sink, format: Format) -> Self {
-        Self { sink, format, second: Mutex::new((i64::MIN, String::new())) }
+        Self {
+            sink,
+            format,
+            second: Mutex::new((i64::MIN, String::new())),
+        }
     }
 
     /// Writes one entry. Never waits; see [`Sink`].
@@ -232,13 +236,22 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["timestamp"], "2025-11-20T14:46:40Z");
         assert_eq!(value["user"], "usr_1\" admin");
-        assert_eq!((value["outcome"].as_str(), value["lifetime_seconds"].as_i64()), (Some("issued"), Some(3600)));
+        assert_eq!(
+            (
+                value["outcome"].as_str(),
+                value["lifetime_seconds"].as_i64()
+            ),
+            (Some("issued"), Some(3600))
+        );
         assert_eq!(value.get("token_id"), None);
     }
 
     #[test]
     fn a_refusal_carries_its_code_and_quotes_the_user_on_a_terminal() {
         let line = line(Format::Text, Outcome::Refused("role_not_allowed"));
-        assert_eq!(line, "2025-11-20T14:46:40Z AUDIT role_not_allowed app=acme by=shop user=\"usr_1\\\" admin\" ip=192.0.2.1 request=req_1\n");
+        assert_eq!(
+            line,
+            "2025-11-20T14:46:40Z AUDIT role_not_allowed app=acme by=shop user=\"usr_1\\\" admin\" ip=192.0.2.1 request=req_1\n"
+        );
     }
 }

@@ -21,7 +21,11 @@ impl Format {
     /// Text on a terminal, JSON anywhere else.
     #[must_use]
     pub fn for_stdout() -> Self {
-        if io::stdout().is_terminal() { Self::Text } else { Self::Json }
+        if io::stdout().is_terminal() {
+            Self::Text
+        } else {
+            Self::Json
+        }
     }
 }
 
@@ -30,13 +34,25 @@ impl Format {
 ///
 /// # Errors
 /// When a log was set up before.
-pub fn start(sink: &Sink, format: Format, level: &str) -> Result<(), tracing_subscriber::util::TryInitError> {
+pub fn start(
+    sink: &Sink,
+    format: Format,
+    level: &str,
+) -> Result<(), tracing_subscriber::util::TryInitError> {
     // Other crates speak up from `warn` on; at `trace` the TLS and HTTP libraries would log what they carry.
     let filter = EnvFilter::new(format!("warn,signet={level}"));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(sink.clone());
     match format {
-        Format::Json => registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init(),
+        Format::Json => registry
+            .with(
+                lines
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            )
+            .try_init(),
         Format::Text => registry.with(lines.with_target(false)).try_init(),
     }?;
     log_panics(sink.clone());
@@ -45,9 +61,15 @@ pub fn start(sink: &Sink, format: Format, level: &str) -> Result<(), tracing_sub
 
 fn log_panics(sink: Sink) {
     std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         // The message may quote a value, so only the place is logged.
-        tracing::error!(place, "a panic at {place}; this is a bug in signet, please report it");
+        tracing::error!(
+            place,
+            "a panic at {place}; this is a bug in signet, please report it"
+        );
         sink.flush();
     }));
 }

@@ -7,5 +7,5 @@ mod sink;
 
 pub use audit::{Audit, Entry, Outcome};
 pub use logs::{Format, start};
-pub use metrics::{Metrics, Readings};
+pub use metrics::{MEDIA_TYPE as METRICS_MEDIA_TYPE, Metrics, Readings};
 pub use sink::Sink;

@@ -36,9 +36,15 @@ impl Sink {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), dropped: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        });
         let writer = Arc::clone(&shared);
-        std::thread::Builder::new().name("signet-log".to_owned()).spawn(move || writer.write_out(out))?;
+        std::thread::Builder::new()
+            .name("signet-log".to_owned())
+            .spawn(move || writer.write_out(out))?;
         Ok(Self(shared))
     }
 
@@ -65,7 +71,10 @@ impl Sink {
         state.hurry = true;
         self.0.changed.notify_all();
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let waited = self.0.changed.wait_timeout_while(state, Duration::from_secs(2), busy);
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(state, Duration::from_secs(2), busy);
         waited.unwrap_or_else(PoisonError::into_inner).0.hurry = false;
     }
 
@@ -93,7 +102,10 @@ impl Shared {
         loop {
             let mut state = self.lock();
             while state.waiting.is_empty() {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if !state.hurry {
                 drop(state);
@@ -104,7 +116,10 @@ impl Shared {
             state.writing = true;
             drop(state);
             if out.write_all(&lines).and_then(|()| out.flush()).is_err() {
-                self.dropped.fetch_add(lines.iter().filter(|byte| **byte == b'\n').count() as u64, Ordering::Relaxed);
+                self.dropped.fetch_add(
+                    lines.iter().filter(|byte| **byte == b'\n').count() as u64,
+                    Ordering::Relaxed,
+                );
             }
             lines.clear();
             // A burst must not hold its memory for ever.

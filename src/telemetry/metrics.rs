@@ -1,0 +1,256 @@
+//! Every metric by name. Labels are bounded: routes, apps, callers, outcomes; never a user.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The media type of [`Metrics::render`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A name that is shared rather than copied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name(Arc<str>);
+
+impl EncodeLabelValue for Name {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        (&*self.0).encode(encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    route: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByApp {
+    app: Name,
+    caller: Name,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLimit {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
+/// What is read off elsewhere when metrics are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// Open connections on the public port.
+    pub connections: u64,
+    /// Handshakes that failed so far.
+    pub handshakes_failed: u64,
+    /// Lines of log and audit trail dropped so far.
+    pub log_lines_dropped: u64,
+    /// Requests being answered now.
+    pub in_flight: u64,
+    /// Per limit: its name, how often it refused, how many keys it remembers.
+    pub limits: Vec<(&'static str, u64, u64)>,
+}
+
+/// The counters of a process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<ByOutcome, Counter>,
+    decisions: Family<ByApp, Counter>,
+    durations: Family<ByRoute, Histogram>,
+    reloads: Family<ByResult, Counter>,
+    connections: Gauge,
+    in_flight: Gauge,
+    handshakes_failed: Gauge,
+    log_lines_dropped: Gauge,
+    limit_refusals: Family<ByLimit, Gauge>,
+    limit_keys: Family<ByLimit, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("signet"),
+            requests: Family::default(),
+            decisions: Family::default(),
+            // From a token out of memory to a slow session store.
+            durations: Family::new_with_constructor(|| {
+                Histogram::new([
+                    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1,
+                    0.25, 1.0, 2.5, 5.0, 15.0,
+                ])
+            }),
+            reloads: Family::default(),
+            connections: Gauge::default(),
+            in_flight: Gauge::default(),
+            handshakes_failed: Gauge::default(),
+            log_lines_dropped: Gauge::default(),
+            limit_refusals: Family::default(),
+            limit_keys: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "requests",
+            "Requests by route and outcome (`ok`, `issued` or an error code)",
+            self.requests.clone(),
+        );
+        registry.register(
+            "tokens",
+            "Decisions by app, caller (or session resolver) and outcome",
+            self.decisions.clone(),
+        );
+        registry.register(
+            "request_duration_seconds",
+            "From a request's head to its answer, in seconds",
+            self.durations.clone(),
+        );
+        registry.register(
+            "reloads",
+            "Reloads of the configuration by result",
+            self.reloads.clone(),
+        );
+        registry.register(
+            "connections",
+            "Open connections on the public port",
+            self.connections.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests being answered now",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that failed since the start",
+            self.handshakes_failed.clone(),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Lines of log and audit trail dropped since the start",
+            self.log_lines_dropped.clone(),
+        );
+        registry.register(
+            "limit_refusals",
+            "Refusals by limit since the start",
+            self.limit_refusals.clone(),
+        );
+        registry.register(
+            "limit_keys",
+            "Keys that a limit remembers",
+            self.limit_keys.clone(),
+        );
+        let build = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+        build
+            .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        registry.register("build_info", "The running version", build);
+    }
+
+    /// Counts one answer: its route, how it ended and how long it took.
+    pub fn count_request(&self, route: &'static str, outcome: &'static str, took: Duration) {
+        self.requests
+            .get_or_create(&ByOutcome { route, outcome })
+            .inc();
+        self.durations
+            .get_or_create(&ByRoute { route })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts one decision about a token. `caller` is the caller's name or the session resolver's.
+    pub fn count_decision(&self, app: &Arc<str>, caller: &Arc<str>, outcome: &'static str) {
+        let labels = ByApp {
+            app: Name(Arc::clone(app)),
+            caller: Name(Arc::clone(caller)),
+            outcome,
+        };
+        self.decisions.get_or_create(&labels).inc();
+    }
+
+    /// Counts one reload: `applied` or `refused`.
+    pub fn count_reload(&self, applied: bool) {
+        self.reloads
+            .get_or_create(&ByResult {
+                result: if applied { "applied" } else { "refused" },
+            })
+            .inc();
+    }
+
+    /// Everything in the OpenMetrics text format.
+    #[must_use]
+    pub fn render(&self, readings: &Readings) -> String {
+        let gauge = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        gauge(&self.connections, readings.connections);
+        gauge(&self.in_flight, readings.in_flight);
+        gauge(&self.handshakes_failed, readings.handshakes_failed);
+        gauge(&self.log_lines_dropped, readings.log_lines_dropped);
+        for (limit, refusals, keys) in &readings.limits {
+            gauge(
+                &self.limit_refusals.get_or_create(&ByLimit { limit }),
+                *refusals,
+            );
+            gauge(&self.limit_keys.get_or_create(&ByLimit { limit }), *keys);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes every metric");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_named_after_signet_and_labelled_with_bounded_names() {
+        let metrics = Metrics::default();
+        metrics.count_request("/token", "issued", Duration::from_micros(80));
+        metrics.count_decision(&"acme".into(), &"shop".into(), "issued");
+        metrics.count_reload(true);
+        let text = metrics.render(&Readings {
+            connections: 3,
+            limits: vec![("per-ip", 2, 5)],
+            ..Readings::default()
+        });
+        for line in [
+            r#"signet_requests_total{route="/token",outcome="issued"} 1"#,
+            r#"signet_tokens_total{app="acme",caller="shop",outcome="issued"} 1"#,
+            r#"signet_request_duration_seconds_count{route="/token"} 1"#,
+            r#"signet_reloads_total{result="applied"} 1"#,
+            "signet_connections 3",
+            r#"signet_limit_refusals{limit="per-ip"} 2"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        assert!(
+            text.lines()
+                .filter(|line| !line.starts_with('#'))
+                .all(|line| line.starts_with("signet_")),
+            "{text}"
+        );
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
