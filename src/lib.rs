@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod clock;
+pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod random;

@@ -1,0 +1,107 @@
+//! The admin listener: for operators and their tools, never on the public port.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::response::{IntoResponse, Json};
+use axum::routing::get;
+use serde_json::json;
+
+use super::client_ip::Client;
+use super::snapshot::Service;
+use crate::server::Peer;
+use crate::telemetry::{METRICS_MEDIA_TYPE, Readings};
+
+/// Every route of the admin listener.
+pub fn admin(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/metrics", get(metrics))
+        .route("/readyz", get(ready))
+        .route("/whoami", get(whoami))
+        .with_state(service)
+}
+
+/// Ready when every app signs and verifies a probe with the key that is active now, and nobody has
+/// asked the service to stop.
+async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
+    let draining = service.draining.load(Ordering::Relaxed);
+    let snapshot = service.snapshot.load_full();
+    let now = service.clock.now();
+    // An RSA key takes a millisecond to sign.
+    let probes = tokio::task::spawn_blocking(move || {
+        let probe = |app: &crate::token::App| match app.active_key(now) {
+            None => "no key is active".to_owned(),
+            Some(key) => key
+                .self_test()
+                .map_or_else(|error| error.to_string(), |()| "ok".to_owned()),
+        };
+        snapshot
+            .apps
+            .iter()
+            .map(|(name, app)| (name.clone(), probe(app)))
+            .collect::<BTreeMap<_, _>>()
+    });
+    let Ok(apps) = probes.await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let ready = !draining && apps.values().all(|state| state == "ok");
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({ "ready": ready, "draining": draining, "apps": apps })),
+    )
+        .into_response()
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
+    let snapshot = service.snapshot.load();
+    let limits = snapshot.limits.statistics().limits;
+    let readings = Readings {
+        connections: service.gauges.open(),
+        handshakes_failed: service.gauges.handshake_failures(),
+        log_lines_dropped: service.audit.dropped(),
+        in_flight: service.in_flight.load(Ordering::Relaxed) as u64,
+        limits: limits
+            .iter()
+            .map(|limit| (limit.limit.as_str(), limit.refused, limit.keys as u64))
+            .collect(),
+    };
+    (
+        [(CONTENT_TYPE, METRICS_MEDIA_TYPE)],
+        service.metrics.render(&readings),
+    )
+        .into_response()
+}
+
+/// The address and scheme that signet computes for this very request: send it through the proxies to
+/// see whether `server.trusted_proxies` is right.
+async fn whoami(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    request: Request<Body>,
+) -> Response<Body> {
+    let peer: Peer = *request
+        .extensions()
+        .get()
+        .expect("the server tells every request's peer");
+    let client = Client::of(&peer, &headers, &service.snapshot.load().trusted_proxies);
+    let scheme = if client.encrypted { "https" } else { "http" };
+    Json(json!({
+        "ip": client.address,
+        "scheme": scheme,
+        "peer": peer.address.ip(),
+        "throughTrustedProxy": client.through_proxy,
+    }))
+    .into_response()
+}

@@ -1,0 +1,190 @@
+//! Reading a request's body and what its headers say of it.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::error::Failure;
+
+/// Reads a whole body of at most `max` bytes, within `patience`.
+///
+/// # Errors
+/// When it is longer, takes longer, or breaks off.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    patience: Duration,
+) -> Result<Bytes, Failure> {
+    // Told before a byte is read, so that a client that waits for `100 Continue` never sends it.
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > max) {
+        return Err(Failure::BodyTooLarge(max));
+    }
+    match tokio::time::timeout(patience, Limited::new(body, max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Failure::BodyTooLarge(max))
+        }
+        Ok(Err(_)) => Err(Failure::BadBody("the body broke off".to_owned())),
+        Err(_) => Err(Failure::RequestTimeout),
+    }
+}
+
+/// What a body is by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaType {
+    /// `application/x-www-form-urlencoded`
+    Form,
+    /// `application/json`
+    Json,
+    /// No `Content-Type`.
+    None,
+    /// Anything else, and anything in another character set than UTF-8.
+    Other,
+}
+
+impl MediaType {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(CONTENT_TYPE).iter();
+        let (value, second) = (values.next(), values.next());
+        let Some(value) = value else {
+            return Self::None;
+        };
+        let Some(text) = value.to_str().ok().filter(|_| second.is_none()) else {
+            return Self::Other;
+        };
+        let mut parts = text.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let in_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        });
+        match kind {
+            _ if !in_utf8 => Self::Other,
+            _ if kind.eq_ignore_ascii_case("application/json") => Self::Json,
+            _ if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Self::Form,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The media type of an answer without JSON around the token, where the client would rather have one.
+///
+/// RFC 9110 section 12.5.1: the higher weight wins, and at the same weight what is named over what a
+/// wildcard includes; JSON wins a tie, because clients that list both read both.
+pub(super) fn bare_token_wanted(headers: &HeaderMap) -> Option<&'static str> {
+    let mut json = (0, 0);
+    let mut bare = [("application/jwt", (0, 0)), ("text/plain", (0, 0))];
+    for line in headers.get_all(ACCEPT) {
+        for range in line.to_str().unwrap_or_default().split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let weight = parts
+                .find_map(|parameter| parameter.strip_prefix("q="))
+                .map_or(1000, thousandths);
+            let rank = |own: &str| match kind.split_once('/') {
+                _ if kind.eq_ignore_ascii_case(own) => (weight, 3),
+                Some((class, "*")) if own.starts_with(class) && class != "*" => (weight, 2),
+                Some(("*", "*")) => (weight, 1),
+                _ => (0, 0),
+            };
+            json = json.max(rank("application/json"));
+            for (kind, best) in &mut bare {
+                *best = (*best).max(rank(kind));
+            }
+        }
+    }
+    let (kind, best) = bare
+        .into_iter()
+        .max_by_key(|(_, best)| *best)
+        .expect("there are two");
+    (best > json && best.0 > 0).then_some(kind)
+}
+
+fn thousandths(weight: &str) -> u32 {
+    weight
+        .parse::<f32>()
+        .ok()
+        .filter(|weight| (0.0..=1.0).contains(weight))
+        .map_or(0, |weight| (weight * 1000.0).round() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: axum::http::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn clients_that_can_read_json_get_json() {
+        for accept in [
+            "*/*",
+            "application/json",
+            "application/json, text/plain, */*",
+            "application/json, text/javascript, */*; q=0.01",
+            "application/json, text/plain",
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            "image/png",
+            "text/plain;q=0.5, */*",
+            "text/plain;q=0",
+        ] {
+            assert_eq!(
+                bare_token_wanted(&headers(ACCEPT, accept)),
+                None,
+                "{accept}"
+            );
+        }
+        assert_eq!(bare_token_wanted(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn clients_that_name_a_bare_token_get_one() {
+        for (accept, kind) in [
+            ("application/jwt", "application/jwt"),
+            ("text/plain", "text/plain"),
+            ("text/plain, */*", "text/plain"),
+            ("text/plain, application/json;q=0.5", "text/plain"),
+            ("Application/JWT, application/json;q=0.9", "application/jwt"),
+            ("text/*", "text/plain"),
+        ] {
+            assert_eq!(
+                bare_token_wanted(&headers(ACCEPT, accept)),
+                Some(kind),
+                "{accept}"
+            );
+        }
+    }
+
+    #[test]
+    fn media_types_are_told_apart_by_name_and_character_set() {
+        for (value, expected) in [
+            ("application/json", MediaType::Json),
+            ("Application/JSON; charset=\"UTF-8\"", MediaType::Json),
+            ("application/json; charset=utf-16", MediaType::Other),
+            (
+                "application/x-www-form-urlencoded; charset=UTF-8",
+                MediaType::Form,
+            ),
+            ("application/jsonp", MediaType::Other),
+            ("text/plain", MediaType::Other),
+            ("", MediaType::Other),
+        ] {
+            assert_eq!(
+                MediaType::of(&headers(CONTENT_TYPE, value)),
+                expected,
+                "{value}"
+            );
+        }
+        assert_eq!(MediaType::of(&HeaderMap::new()), MediaType::None);
+    }
+}

@@ -1,0 +1,308 @@
+//! What surrounds every request: its context on the way in; its ID, its error document, its metrics
+//! and its audit line on the way out.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, PRAGMA, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use futures_util::FutureExt;
+use tower::{Layer, Service as TowerService};
+use uuid::Uuid;
+
+use super::client_ip::Client;
+use super::error::Failure;
+use super::snapshot::{Browser, Service, Snapshot};
+use crate::caller::Caller;
+use crate::random;
+use crate::server::Peer;
+use crate::telemetry::{Entry, Outcome};
+use crate::token::{App, Minted};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What is known of a request from the start, in its extensions.
+pub(super) struct Context {
+    /// The state that it sees from start to end.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Where it comes from.
+    pub(super) client: Client,
+    /// The app's browser endpoint, where it is for one.
+    pub(super) browser: Option<Arc<Browser>>,
+}
+
+/// What was found out of a request on the way, in its response's extensions.
+#[derive(Clone, Default)]
+pub(super) struct Trail {
+    /// The app that it is about.
+    pub(super) app: Option<Arc<App>>,
+    /// The backend that asked.
+    pub(super) caller: Option<Arc<Caller>>,
+    /// The session resolver, where a browser asked.
+    pub(super) resolver: Option<Arc<str>>,
+    /// The user's ID.
+    pub(super) user: Option<String>,
+    /// What the token says of itself, where there is one.
+    pub(super) issued: Option<Issued>,
+}
+
+/// What the audit trail keeps of a token.
+#[derive(Clone)]
+pub(super) struct Issued {
+    lifetime_seconds: i64,
+    key_id: crate::signing::KeyId,
+    token_id: Option<String>,
+}
+
+impl From<&Minted> for Issued {
+    fn from(minted: &Minted) -> Self {
+        Self {
+            lifetime_seconds: minted.lifetime_seconds,
+            key_id: minted.key_id.clone(),
+            token_id: minted.token_id.clone(),
+        }
+    }
+}
+
+/// The layer that puts the envelope around the service.
+#[derive(Clone)]
+pub(super) struct EnvelopeLayer(pub(super) Arc<Service>);
+
+impl<S> Layer<S> for EnvelopeLayer {
+    type Service = Envelope<S>;
+
+    fn layer(&self, inner: S) -> Envelope<S> {
+        Envelope {
+            inner,
+            service: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// See [`EnvelopeLayer`].
+#[derive(Clone)]
+pub(super) struct Envelope<S> {
+    inner: S,
+    service: Arc<Service>,
+}
+
+impl<S> TowerService<Request<Body>> for Envelope<S>
+where
+    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let opened = Opened::new(&self.service, &mut request);
+        let service = Arc::clone(&self.service);
+        let replacement = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, replacement);
+        Box::pin(async move {
+            // One handler's panic must not take the connection, and with HTTP/2 its neighbours, along.
+            let answered = AssertUnwindSafe(async { inner.call(request).await })
+                .catch_unwind()
+                .await;
+            let response = match answered {
+                Ok(Ok(response)) => response,
+                Err(_) => axum::response::IntoResponse::into_response(Failure::Internal),
+            };
+            Ok(opened.close(&service, response))
+        })
+    }
+}
+
+/// A request between its head and its answer.
+struct Opened {
+    started: Instant,
+    request_id: HeaderValue,
+    trace_id: Option<HeaderValue>,
+    context: Arc<Context>,
+    route: &'static str,
+}
+
+impl Opened {
+    fn new(service: &Service, request: &mut Request<Body>) -> Self {
+        let snapshot = service.snapshot.load_full();
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .copied()
+            .expect("the server tells every request's peer");
+        let client = Client::of(&peer, request.headers(), &snapshot.trusted_proxies);
+        if let Some(path) = snapshot
+            .browser_paths
+            .get(request.uri().path())
+            .and_then(|app| own_path(app, request.uri()))
+        {
+            *request.uri_mut() = path;
+        }
+        let path = request.uri().path();
+        let app = path
+            .strip_prefix("/apps/")
+            .and_then(|rest| rest.strip_suffix("/token"));
+        let browser = app
+            .and_then(|app| snapshot.browsers.get(app))
+            .map(Arc::clone);
+        let route = match path {
+            "/token" => "/token",
+            "/healthz" => "/healthz",
+            _ if browser.is_some() => "/apps/{app}/token",
+            _ => "other",
+        };
+        let context = Arc::new(Context {
+            snapshot,
+            client,
+            browser,
+        });
+        request.extensions_mut().insert(Arc::clone(&context));
+        Self {
+            started: Instant::now(),
+            request_id: request_id(request.headers()),
+            trace_id: trace_id(request.headers()),
+            context,
+            route,
+        }
+    }
+
+    fn close(self, service: &Service, mut response: Response<Body>) -> Response<Body> {
+        let trail = response.extensions_mut().remove::<Trail>();
+        let id = self
+            .request_id
+            .to_str()
+            .expect("a request ID is visible ASCII");
+        let failure = response.extensions_mut().remove::<Failure>();
+        if let Some(failure) = &failure {
+            let app = trail.as_ref().and_then(|trail| trail.app.as_ref());
+            let app = app.or(self.context.browser.as_ref().map(|browser| &browser.app));
+            let document = failure.render(id, app.is_some_and(|app| app.profile().sdk_errors()));
+            let (head, body) = document.into_parts();
+            *response.status_mut() = head.status;
+            response.headers_mut().extend(head.headers);
+            *response.body_mut() = body;
+        }
+        self.note(service, id, trail.as_ref(), failure.as_ref());
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REQUEST_ID, self.request_id);
+        response
+    }
+
+    /// Counts the answer, and writes down what was decided.
+    fn note(&self, service: &Service, id: &str, trail: Option<&Trail>, failure: Option<&Failure>) {
+        let outcome = match (failure, trail) {
+            (Some(failure), _) => failure.code(),
+            (None, Some(_)) => Outcome::Issued.name(),
+            (None, None) => "ok",
+        };
+        service
+            .metrics
+            .count_request(self.route, outcome, self.started.elapsed());
+        // What isn't about a token at all is not audited: a probe, a wrong path, a preflight.
+        if self.route == "/healthz" || self.route == "other" || trail.is_none() && failure.is_none()
+        {
+            return;
+        }
+        let nobody = Trail::default();
+        let trail = trail.unwrap_or(&nobody);
+        let app = trail
+            .app
+            .as_ref()
+            .or(self.context.browser.as_ref().map(|browser| &browser.app));
+        let caller = trail.caller.as_ref().map(|caller| &caller.name);
+        let resolver = trail.resolver.as_ref().or(self
+            .context
+            .browser
+            .as_ref()
+            .map(|browser| &browser.resolver_name));
+        if let (Some(app), Some(who)) = (app, caller.or(resolver)) {
+            service
+                .metrics
+                .count_decision(app.name().shared(), who, outcome);
+        }
+        let issued = trail.issued.as_ref();
+        let entry = Entry {
+            request_id: id,
+            trace_id: self.trace_id.as_ref().and_then(|id| id.to_str().ok()),
+            app: app.map(|app| app.name().as_str()),
+            caller: caller.map(|name| &**name),
+            resolver: resolver.map(|name| &**name),
+            user: trail.user.as_deref(),
+            lifetime_seconds: issued.map(|issued| issued.lifetime_seconds),
+            key_id: issued.map(|issued| issued.key_id.as_str()),
+            token_id: issued.and_then(|issued| issued.token_id.as_deref()),
+            ip: self.context.client.address,
+            outcome: failure.map_or(Outcome::Issued, |failure| Outcome::Refused(failure.code())),
+        };
+        service.audit.write(&entry, service.clock.now());
+    }
+}
+
+/// `/apps/{app}/token` in place of the app's own path, so that one route serves both.
+fn own_path(app: &str, uri: &Uri) -> Option<Uri> {
+    let mut parts = uri.clone().into_parts();
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    parts.path_and_query = Some(format!("/apps/{app}/token{query}").parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// The client's own ID where it is one, a fresh one else: what it sent may end up in many logs.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let fits = |id: &&HeaderValue| {
+        let visible =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(visible)
+    };
+    headers
+        .get(REQUEST_ID)
+        .filter(fits)
+        .cloned()
+        .unwrap_or_else(|| {
+            let mut text = [0; 36];
+            Uuid::from_bytes(random::bytes())
+                .hyphenated()
+                .encode_lower(&mut text);
+            HeaderValue::from_bytes(&text).expect("a UUID is visible ASCII")
+        })
+}
+
+/// The trace ID of W3C's `traceparent`: 32 lower-case hexadecimal digits, not all zero.
+fn trace_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut parts = headers.get(TRACEPARENT)?.to_str().ok()?.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let hex = |text: &str| {
+        text.bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let fits = version.len() == 2
+        && hex(version)
+        && version != "ff"
+        && trace.len() == 32
+        && hex(trace)
+        && trace.bytes().any(|byte| byte != b'0');
+    if fits {
+        HeaderValue::from_str(trace).ok()
+    } else {
+        None
+    }
+}

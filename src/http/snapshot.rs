@@ -1,0 +1,78 @@
+//! All that a request needs, in one immutable piece: a reload swaps the piece.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::layers::AddressGuard;
+use crate::caller::Callers;
+use crate::clock::Clock;
+use crate::identity::Resolver;
+use crate::limits::Limits;
+use crate::server::Gauges;
+use crate::telemetry::{Audit, Metrics};
+use crate::token::App;
+
+/// One state of the service.
+pub struct Snapshot {
+    /// Every app by its name.
+    pub apps: HashMap<String, Arc<App>>,
+    /// What browsers may do, by the app's name.
+    pub browsers: HashMap<String, Arc<Browser>>,
+    /// The apps' own paths, such as `/api/support/token`, to the app's name.
+    pub browser_paths: HashMap<String, String>,
+    /// The backends that may ask.
+    pub callers: Callers,
+    /// How often one may ask.
+    pub limits: Arc<Limits>,
+    /// The limit per address, as a layer.
+    pub address_guard: AddressGuard,
+    /// Whether cleartext is refused.
+    pub require_https: bool,
+    /// Whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a body may take.
+    pub request_timeout: Duration,
+    /// How long a body may be, in bytes.
+    pub max_body: usize,
+    /// How many requests may be in flight.
+    pub max_in_flight: usize,
+}
+
+/// An app's endpoint for browsers.
+pub struct Browser {
+    /// The app.
+    pub app: Arc<App>,
+    /// The origins whose pages may call, exactly as browsers write them.
+    pub origins: Vec<String>,
+    /// How a session becomes an identity.
+    pub resolver: Resolver,
+    /// The resolver's name, shared with metrics.
+    pub resolver_name: Arc<str>,
+    /// Whether a request without a session gets an anonymous token.
+    pub allow_anonymous: bool,
+    /// Whether a page's `clientSecret` was warned of already.
+    pub warned_of_secret: AtomicBool,
+}
+
+/// What lives as long as the process, and the snapshot of the moment.
+pub struct Service {
+    /// The state that the next request sees.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The time.
+    pub clock: Clock,
+    /// The audit trail.
+    pub audit: Audit,
+    /// The counters.
+    pub metrics: Metrics,
+    /// The public port's gauges.
+    pub gauges: Arc<Gauges>,
+    /// Whether the service is going down.
+    pub draining: AtomicBool,
+    /// Requests being answered.
+    pub in_flight: AtomicUsize,
+}

@@ -1,0 +1,144 @@
+//! `POST /token`: a web backend asks for a user's token.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, Request, Response};
+use axum::response::IntoResponse;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::body::{self, MediaType};
+use super::envelope::{Context, Issued, Trail};
+use super::error::Failure;
+use super::snapshot::Service;
+use crate::caller::Unproven;
+use crate::random;
+use crate::token::{App, Asked, Denial, Dice, Grant, Json, MintError, Minted, mint};
+
+/// The route.
+pub(super) async fn issue(
+    State(service): State<Arc<Service>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let mut trail = Trail::default();
+    let result = issue_token(&service, request, &mut trail).await;
+    answer(result, trail)
+}
+
+async fn issue_token(
+    service: &Service,
+    request: Request<Body>,
+    trail: &mut Trail,
+) -> Result<Response<Body>, Failure> {
+    let (head, body) = request.into_parts();
+    let context: &Arc<Context> = head
+        .extensions
+        .get()
+        .expect("the envelope gives every request its context");
+    let snapshot = &context.snapshot;
+
+    // Who asks: decided from the headers alone, so that a stranger's body is never read.
+    let mut passage = snapshot.limits.passage(context.client.address);
+    passage.admit_address().await?;
+    let caller = match snapshot.callers.authenticate(&head.headers) {
+        Ok(caller) => caller,
+        Err(Unproven::Missing) => return Err(Failure::InvalidClient),
+        Err(Unproven::Wrong) => {
+            passage.record_failed_authentication().await?;
+            return Err(Failure::InvalidClient);
+        }
+    };
+    trail.caller = Some(Arc::clone(caller));
+
+    // How often.
+    passage.admit_caller(&caller.name).await?;
+
+    // For what.
+    if MediaType::of(&head.headers) != MediaType::Json {
+        return Err(Failure::UnsupportedMediaType("application/json"));
+    }
+    let body = body::read(
+        &head.headers,
+        body,
+        snapshot.max_body,
+        snapshot.request_timeout,
+    )
+    .await?;
+    let (asked, faults) = Asked::read(Json::parse(&body)?);
+
+    // May they.
+    let app = match caller.policy.choose_app(&asked, &mut ()) {
+        Ok(app) => app,
+        Err(_) if !faults.is_empty() => return Err(Denial::invalid(faults).into()),
+        Err(denial) => return Err(denial.into()),
+    };
+    trail.app = Some(Arc::clone(app));
+    trail.user = asked.user_id.as_ref().map(|given| given.value.to_string());
+    let grant = caller
+        .policy
+        .decide(app, asked, faults, anonymous_id, &mut ())?;
+    passage
+        .admit_user(app.name().as_str(), &grant.identity.user_id)
+        .await?;
+
+    // What does it say; seal it; write it down.
+    let name = Arc::clone(&caller.name);
+    let minted = mint_off_thread(service, app, grant, Some(name)).await?;
+    trail.issued = Some(Issued::from(&minted));
+    Ok(carry(minted, &head.headers))
+}
+
+/// Mints here, or on a thread of its own where the signature takes long.
+pub(super) async fn mint_off_thread(
+    service: &Service,
+    app: &Arc<App>,
+    grant: Grant,
+    caller: Option<Arc<str>>,
+) -> Result<Minted, MintError> {
+    let now = service.clock.now();
+    let [jitter, token_id @ ..] = random::bytes::<17>();
+    let dice = Dice { token_id, jitter };
+    if app
+        .active_key(now)
+        .is_some_and(|key| key.algorithm().is_slow())
+    {
+        let app = Arc::clone(app);
+        let minting = move || mint(&app, &grant, caller.as_deref(), dice, now);
+        tokio::task::spawn_blocking(minting)
+            .await
+            .unwrap_or(Err(MintError::NoKey))
+    } else {
+        mint(app, &grant, caller.as_deref(), dice, now)
+    }
+}
+
+/// A fresh random user ID for an anonymous user.
+pub(super) fn anonymous_id() -> String {
+    format!("anon_{}", URL_SAFE_NO_PAD.encode(random::bytes::<16>()))
+}
+
+/// The answer that carries a token, in the form that the client wants.
+pub(super) fn carry(mut minted: Minted, headers: &HeaderMap) -> Response<Body> {
+    let (kind, body) = match body::bare_token_wanted(headers) {
+        Some(kind) => (kind, Body::from(minted.token.expose().to_owned())),
+        None => (
+            "application/json",
+            Body::from(std::mem::take(&mut *minted.answer)),
+        ),
+    };
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// The answer with what was found out on the way, for the envelope to write down.
+pub(super) fn answer(result: Result<Response<Body>, Failure>, trail: Trail) -> Response<Body> {
+    let mut response = result.unwrap_or_else(IntoResponse::into_response);
+    response.extensions_mut().insert(trail);
+    response
+}
