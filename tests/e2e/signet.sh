@@ -59,6 +59,7 @@ end_suite() {
   if [ -n "$signet_pid" ]; then
     stop_signet || status=1
   fi
+  jobs -p | xargs --no-run-if-empty kill 2> /dev/null || true
   if [ "$status" -ne 0 ] && [ -s "$scratch/signet.log" ]; then
     echo "the end of signet's log:" >&2
     tail --lines 20 "$scratch/signet.log" >&2
