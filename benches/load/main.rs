@@ -11,6 +11,7 @@
 mod bare;
 mod client;
 mod process;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -37,10 +38,11 @@ fn compare(rounds: usize) -> Result<()> {
     println!("{}", process::pin_client());
     let (signet, start) = Server::signet()?;
     println!(
-        "signet: {:.1} MiB on disk, {:.1} MiB resident when idle, first token {:.1} ms after its start (plain HTTP)",
+        "signet: {:.1} MiB on disk, {:.1} MiB resident when idle; first token {:.1} ms after its start, over HTTPS {:.1} ms",
         mebibytes(process::program_bytes()?),
         mebibytes(signet.resident_bytes()?),
-        start.as_secs_f64() * 1e3,
+        milliseconds(start),
+        milliseconds(tls::first_token()?),
     );
     let bare = Server::bare()?;
 
@@ -92,6 +94,10 @@ fn median(values: &mut [f64]) -> f64 {
         0 => f64::midpoint(values[middle - 1], values[middle]),
         _ => values[middle],
     }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn mebibytes(bytes: u64) -> f64 {

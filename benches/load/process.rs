@@ -28,25 +28,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The program as a container runs it, with everything on and its log going nowhere; and the time from its
-    /// start to its first token.
+    /// The program over plain HTTP, and the time from its start to its first token.
     pub(crate) fn signet() -> Result<(Self, Duration)> {
-        let (address, admin) = (free_address()?, free_address()?);
-        let mut command = on_servers_core(SIGNET);
-        command
-            .arg("serve")
-            .env("SIGNET_CLIENT_ID", "ten_acme")
-            .env("SIGNET_CLIENT_SECRET", PLATFORM_SECRET)
-            .env("SIGNET_API_KEY", CALLERS_KEY)
-            .env("SIGNET__SERVER__LISTEN", address.to_string())
-            .env("SIGNET__SERVER__REQUIRE_HTTPS", "false")
-            .env("SIGNET__ADMIN__LISTEN", admin.to_string());
-        for limit in ["PER_IP", "PER_CALLER", "PER_USER"] {
-            for (part, value) in [("RATE", PLENTY), ("BURST", PLENTY), ("PER", "1s")] {
-                command.env(format!("SIGNET__LIMITS__{limit}__{part}"), value);
-            }
-        }
-        Self::start(command, address)
+        let address = free_address()?;
+        let mut command = signet_command(address)?;
+        command.env("SIGNET__SERVER__REQUIRE_HTTPS", "false");
+        let (mut server, started) = Self::spawn(command, address)?;
+        let elapsed = server.await_first_answer(started)?;
+        Ok((server, elapsed))
     }
 
     /// This program again, as the server that answers a constant.
@@ -55,10 +44,13 @@ impl Server {
         let this = std::env::current_exe()?;
         let mut command = on_servers_core(this.to_str().context("a path that isn't text")?);
         command.arg("bare").arg(address.to_string());
-        Self::start(command, address).map(|(server, _)| server)
+        let (mut server, started) = Self::spawn(command, address)?;
+        server.await_first_answer(started)?;
+        Ok(server)
     }
 
-    fn start(mut command: Command, address: SocketAddr) -> Result<(Self, Duration)> {
+    /// Starts a server that will listen at `address`, and gives the moment of it.
+    pub(crate) fn spawn(mut command: Command, address: SocketAddr) -> Result<(Self, Instant)> {
         let started = Instant::now();
         let child = command
             .stdin(Stdio::null())
@@ -67,13 +59,12 @@ impl Server {
             .spawn()
             .with_context(|| format!("starting {command:?}"))?;
         let requests = (0..USERS).map(|user| request(address, user)).collect();
-        let mut server = Self {
+        let server = Self {
             child,
             address,
             requests,
         };
-        let elapsed = server.await_first_answer(started)?;
-        Ok((server, elapsed))
+        Ok((server, started))
     }
 
     fn await_first_answer(&mut self, started: Instant) -> Result<Duration> {
@@ -140,6 +131,25 @@ impl Drop for Server {
     }
 }
 
+/// The program as a container runs it, with everything on and its log going nowhere; how HTTPS gets there is
+/// still to be said.
+pub(crate) fn signet_command(address: SocketAddr) -> Result<Command> {
+    let mut command = on_servers_core(SIGNET);
+    command
+        .arg("serve")
+        .env("SIGNET_CLIENT_ID", "ten_acme")
+        .env("SIGNET_CLIENT_SECRET", PLATFORM_SECRET)
+        .env("SIGNET_API_KEY", CALLERS_KEY)
+        .env("SIGNET__SERVER__LISTEN", address.to_string())
+        .env("SIGNET__ADMIN__LISTEN", free_address()?.to_string());
+    for limit in ["PER_IP", "PER_CALLER", "PER_USER"] {
+        for (part, value) in [("RATE", PLENTY), ("BURST", PLENTY), ("PER", "1s")] {
+            command.env(format!("SIGNET__LIMITS__{limit}__{part}"), value);
+        }
+    }
+    Ok(command)
+}
+
 /// The size of the program's file.
 pub(crate) fn program_bytes() -> Result<u64> {
     Ok(fs::metadata(SIGNET)?.len())
@@ -185,7 +195,8 @@ fn can_pin() -> bool {
         && fs::exists(format!("/sys/devices/system/cpu/cpu{CLIENTS_CORE}")).unwrap_or(false)
 }
 
-fn request(address: SocketAddr, user: usize) -> Vec<u8> {
+/// What a backend sends for one of its users.
+pub(crate) fn request(address: SocketAddr, user: usize) -> Vec<u8> {
     let body = format!(
         r#"{{"userId":"usr_{user:06}","userEmail":"ada@example.com","userRoles":["user","agent"],"plan":"pro"}}"#
     );
@@ -197,6 +208,7 @@ fn request(address: SocketAddr, user: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address of this machine where nobody listens at this moment.
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
