@@ -28,11 +28,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
-/// When the shutdown begins, connections that the kernel has completed are still taken in, until
-/// none came for the first time and at most for the second: closing the listener resets them.
-const BACKLOG_QUIET: Duration = Duration::from_millis(10);
-const BACKLOG_MOST: Duration = Duration::from_millis(100);
-
 /// How long connections may take to notice that they are cut.
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -69,15 +64,10 @@ where
         places: Arc::new(Semaphore::new(places)),
         house: Arc::new(House::new(settings, gauges)),
     };
+    let house = &door.house;
     let admit = |(stream, address, place): Guest| {
-        let open = door.house.gauges.enter();
-        let connection = attend(
-            stream,
-            address,
-            tls.clone(),
-            service.clone(),
-            door.house.clone(),
-        );
+        let open = house.gauges.enter();
+        let connection = attend(stream, address, tls.clone(), service.clone(), house.clone());
         tokio::spawn(async move {
             connection.await;
             drop((open, place));
@@ -106,26 +96,27 @@ where
     }
 
     door.house.drain();
-    let closing_time = Instant::now() + BACKLOG_MOST;
-    while Instant::now() < closing_time
-        && let Ok(Ok(guest)) = timeout(BACKLOG_QUIET, door.next()).await
+    // Closing the listener resets what the kernel has completed and we haven't taken; so take it.
+    // Asked directly, as the runtime may not know yet of those that came just now.
+    let listener = door.listener.into_std();
+    while let Ok(listener) = &listener
+        && let Ok(place) = door.places.clone().try_acquire_owned()
+        && let Ok((stream, address)) = listener.accept()
     {
-        admit(guest);
+        let stream = stream.set_nonblocking(true).map(|()| stream);
+        if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+            admit((stream, address, place));
+        }
     }
-    let Door {
-        listener,
-        places: semaphore,
-        house,
-    } = door;
     drop(listener);
 
     let all = u32::try_from(places).unwrap_or(u32::MAX);
-    if timeout(grace, semaphore.acquire_many(all)).await.is_err() {
-        house.cut();
+    if timeout(grace, door.places.acquire_many(all)).await.is_err() {
+        door.house.cut();
         // Those that don't end are in a computation of their own; waiting would not help.
-        let _ = timeout(CUT_PATIENCE, semaphore.acquire_many(all)).await;
+        let _ = timeout(CUT_PATIENCE, door.places.acquire_many(all)).await;
     }
-    let cut = house.cut_so_far();
+    let cut = door.house.cut_so_far();
     Drained {
         finished: cut == 0,
         cut,

@@ -56,6 +56,7 @@ impl House {
         let mut http1 = http1::Builder::new();
         http1
             .header_read_timeout(None)
+            .max_header_size(MAX_HEAD_BYTES.into())
             .max_buf_size(MAX_HEAD_BYTES.into());
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
