@@ -234,15 +234,16 @@ impl Bounded for Many {
             (Some(_), _, Some(newest)) => newest + settings.request_deadline,
             (Some(goodbye), _, None) => goodbye.max(state.idle_since) + house.linger(),
             (None, _, _) if house.draining_since().is_some() => self.opened,
-            (None, Some(oldest), _) => {
-                (oldest + settings.request_deadline).min(self.opened + settings.max_age)
-            }
+            (None, Some(oldest), _) => oldest + settings.request_deadline,
             (None, None, _) if state.begun == 0 => {
                 house.patience(state.idle_since, settings.header_timeout)
             }
-            (None, None, _) => house
-                .patience(state.idle_since, settings.idle_timeout)
-                .min(self.opened + settings.max_age),
+            (None, None, _) => house.patience(state.idle_since, settings.idle_timeout),
+        };
+        // Always counted, as an alarm that was set before must not be too late for it.
+        let end = match state.goodbye {
+            None => end.min(self.opened + settings.max_age),
+            Some(_) => end,
         };
         match state.blocked_since {
             Some(since) => end.min(since + settings.request_deadline),
