@@ -13,12 +13,16 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::Exchanges;
 use super::house::House;
-use super::watch::{Bounded, Due, Handshake, Many, OneByOne, Timekeeper};
+use super::many::Many;
+use super::one_by_one::OneByOne;
+use super::timekeeper::{Due, Timekeeper};
+use super::watch::{Bounded, Handshake};
 use super::wire::{Transport, Wire};
 use super::{Peer, TlsSlot};
 
@@ -29,6 +33,7 @@ pub(super) async fn attend<S, B>(
     tls: Option<Arc<TlsSlot>>,
     service: S,
     house: Arc<House>,
+    place: OwnedSemaphorePermit,
 ) where
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -39,6 +44,9 @@ pub(super) async fn attend<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    // Both end with the connection, be it in a panic.
+    let _place = place;
+    let _open = house.gauges.enter();
     // An answer is one write; waiting for more to send would only delay it.
     if stream.set_nodelay(true).is_err() {
         return; // it has gone already
@@ -67,12 +75,12 @@ async fn shake_hands(
     tls: &TlsSlot,
     house: &House,
     timekeeper: &mut Timekeeper,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<Box<TlsStream<TcpStream>>> {
     // Boxed, as its room would be kept for the life of the connection.
     let handshake = Box::pin(TlsAcceptor::from(tls.current()).accept(stream));
     let outcome = until_due(handshake, &Handshake::begin(), timekeeper).await;
     match outcome {
-        Ok(Ok(stream)) => return Some(stream),
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed: {error}"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
@@ -163,7 +171,7 @@ async fn speak_http1<T, S, B>(
                 if !at_once {
                     return farewell(wire, &house).await;
                 }
-                wire.give_back(parts.read_buf);
+                wire.give_back(&parts.read_buf);
                 timekeeper.reconsider();
             }
             Ok(Err(error)) => return log_end(Err(error)),

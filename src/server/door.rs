@@ -66,12 +66,16 @@ where
     };
     let house = &door.house;
     let admit = |(stream, address, place): Guest| {
-        let open = house.gauges.enter();
-        let connection = attend(stream, address, tls.clone(), service.clone(), house.clone());
-        tokio::spawn(async move {
-            connection.await;
-            drop((open, place));
-        });
+        let connection = attend(
+            stream,
+            address,
+            tls.clone(),
+            service.clone(),
+            house.clone(),
+            place,
+        );
+        // Nobody waits for it: the places tell when all have gone.
+        drop(tokio::spawn(connection));
     };
 
     let mut last_logged = None;

@@ -26,7 +26,7 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
 impl Transport for TcpStream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_read_ready(cx).map(drop)
+        poll_peek(self, cx)
     }
 
     fn into_tcp(self) -> TcpStream {
@@ -34,12 +34,13 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
+// Boxed, as it is over a kilobyte and a connection's state would hold it in several places.
+impl Transport for Box<TlsStream<TcpStream>> {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (tcp, session) = self.get_mut();
         // The first request may have come in one packet with the end of the handshake.
         match session.process_new_packets() {
-            Ok(state) if state.plaintext_bytes_to_read() == 0 => tcp.poll_read_ready(cx).map(drop),
+            Ok(state) if state.plaintext_bytes_to_read() == 0 => poll_peek(tcp, cx),
             _ => Poll::Ready(()),
         }
     }
@@ -47,6 +48,11 @@ impl Transport for TlsStream<TcpStream> {
     fn into_tcp(self) -> TcpStream {
         self.into_inner().0
     }
+}
+
+// The kernel is asked, as the runtime takes a new socket for readable until it was seen not to be.
+fn poll_peek(tcp: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    tcp.poll_peek(cx, &mut ReadBuf::new(&mut [0])).map(drop)
 }
 
 /// A transport whose traffic is reported to a watch.
@@ -69,8 +75,9 @@ impl<T: Transport, W: Watch> Wire<T, W> {
     }
 
     /// Puts bytes back that were read too early.
-    pub(super) fn give_back(&mut self, bytes: Bytes) {
-        self.returned = bytes;
+    pub(super) fn give_back(&mut self, bytes: &[u8]) {
+        // Copied, as even an empty slice would keep the buffer that it was read into.
+        self.returned = Bytes::copy_from_slice(bytes);
     }
 
     /// Ready when there may be something to read, or the peer has gone.

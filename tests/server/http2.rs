@@ -240,7 +240,7 @@ async fn a_connection_past_its_age_takes_leave_after_its_last_answer() {
     assert_eq!(client.until(GOAWAY).await.goodbye(), (0x7fff_ffff, 0));
     server.release.add_permits(1);
     client.is_answered(1, "held").await;
-    assert_eq!(client.until_closed().await, None);
+    assert_eq!(client.until_closed().await, Some((1, 0)));
 }
 
 #[tokio::test]
