@@ -42,6 +42,9 @@ impl<T> Given<T> {
     }
 }
 
+/// An object's members as they were written.
+type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+
 /// A request whose members are each in order; whether they are allowed is the policy's to say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked<'a> {
@@ -60,7 +63,7 @@ pub struct Asked<'a> {
     /// `isAnonymous`
     pub anonymous: Option<Given<bool>>,
     /// `attributes`, each at most 1,000 bytes as JSON
-    pub attributes: Option<Given<Vec<(Cow<'a, str>, Json<'a>)>>>,
+    pub attributes: Option<Given<Members<'a>>>,
     /// `ttl`, in seconds
     pub ttl_seconds: Option<Given<i64>>,
 }
@@ -242,7 +245,7 @@ fn seconds(value: Json<'_>, at: &str) -> Result<i64, Vec<Fault>> {
     }
 }
 
-fn attributes<'a>(value: Json<'a>, at: &str) -> Result<Vec<(Cow<'a, str>, Json<'a>)>, Vec<Fault>> {
+fn attributes<'a>(value: Json<'a>, at: &str) -> Result<Members<'a>, Vec<Fault>> {
     let members = match value {
         Json::Object(members) => members,
         other => return wrong_kind(at, "an object", &other),
