@@ -9,7 +9,6 @@ pub mod limits;
 pub mod random;
 pub mod secrets;
 pub mod server;
-pub mod server;
 pub mod signing;
 pub mod telemetry;
 pub mod token;
