@@ -1,1 +1,5 @@
-fn main() {}
+//! The command: parse the line, run it, report how it went.
+
+fn main() -> std::process::ExitCode {
+    signet::cli::main()
+}

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use serde_json::Value;
 
+use super::JwksCache;
 use super::jwt_verifier::{JwtRejected, JwtVerifier};
 use super::mapping::{Pointers, Unmapped};
 use super::{DEFAULT_RETRY_AFTER, SessionRequest, Unresolved};
@@ -36,6 +37,12 @@ impl JwtSession {
             verifier,
             identity,
         }
+    }
+
+    /// The cache of the keys that it verifies with, where they are fetched by URL.
+    #[must_use]
+    pub const fn key_cache(&self) -> Option<&JwksCache> {
+        self.verifier.key_cache()
     }
 
     pub(super) async fn resolve(

@@ -76,7 +76,9 @@ impl Algorithm {
         }
     }
 
-    pub(super) const fn verifying(self) -> jsonwebtoken::Algorithm {
+    /// The same algorithm as `jsonwebtoken` names it, for verifying.
+    #[must_use]
+    pub const fn verifying(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::HS256 => jsonwebtoken::Algorithm::HS256,
             Self::HS384 => jsonwebtoken::Algorithm::HS384,

@@ -1,0 +1,188 @@
+//! `signet serve`: loads, binds, serves, reloads, drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Configuration, Trouble};
+use crate::clock::Clock;
+use crate::config::{Config, LogFormat, LogLevel};
+use crate::http::{self, Service};
+use crate::random;
+use crate::server::{self, Drained, Gauges, TlsSlot};
+use crate::service::{self, Loaded, Reloader, Sources};
+use crate::telemetry::{self, Audit, Format, Sink};
+
+/// How often the limits' tables are swept.
+const SWEEP: Duration = Duration::from_secs(60);
+
+pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
+    let sink = Sink::new(std::io::stdout())?;
+    let ended = configuration.sources().and_then(|sources| {
+        let loaded = sources.load(None).map_err(|problems| {
+            // Nothing is configured yet, so the refusal is told in the default form.
+            start_log(&sink, Format::for_stdout(), "info");
+            for problem in problems {
+                tracing::error!(origin = problem.origin, path = problem.path, "refused to start: {problem}");
+            }
+            Trouble::Refused(String::new())
+        })?;
+        let format = format(loaded.config.log.format);
+        start_log(&sink, format, level(loaded.config.log.level));
+        serve(sources, loaded, Audit::new(sink.clone(), format))
+    });
+    sink.flush();
+    match ended {
+        Err(Trouble::Refused(reason)) if !reason.is_empty() => {
+            start_log(&sink, Format::for_stdout(), "info");
+            tracing::error!("refused to start: {reason}");
+            sink.flush();
+            Err(Trouble::Refused(String::new()))
+        }
+        ended => ended,
+    }
+}
+
+/// Starts the log; where one is running already, it goes on.
+fn start_log(sink: &Sink, format: Format, level: &str) {
+    // An error only says that one is running.
+    let _ = telemetry::start(sink, format, level);
+}
+
+fn format(configured: LogFormat) -> Format {
+    match configured {
+        LogFormat::Auto => Format::for_stdout(),
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    }
+}
+
+fn level(configured: LogLevel) -> &'static str {
+    match configured {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+}
+
+#[tokio::main]
+async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Trouble> {
+    // The first random number takes tens of milliseconds; no request shall wait for it.
+    let _: [u8; 1] = random::bytes();
+    let Loaded { config, snapshot, tls } = loaded;
+    let tls = tls.map(|identity| Arc::new(TlsSlot::new(identity)));
+    let public = bind(config.server.listen)?;
+    let admin = bind(config.admin.listen)?;
+    let mut signals = Signals::new()?;
+    let service = service::start(snapshot, sources.clock.clone(), audit);
+    tracing::info!(
+        address = %config.server.listen,
+        admin = %config.admin.listen,
+        tls = tls.is_some(),
+        apps = config.apps.len(),
+        "serving tokens on {} ({}), admin on {}",
+        config.server.listen,
+        if tls.is_some() { "HTTPS" } else { "HTTP" },
+        config.admin.listen,
+    );
+    let stopping = CancellationToken::new();
+    let stopped = CancellationToken::new();
+    let settings = settings(&config);
+    let gauges = Arc::clone(&service.gauges);
+    let serving = tokio::spawn(server::serve(
+        public,
+        tls.clone(),
+        http::for_sockets(http::public(&service)),
+        settings.clone(),
+        gauges,
+        stopping.clone(),
+    ));
+    let administering = tokio::spawn(server::serve(
+        admin,
+        None,
+        http::for_sockets(http::admin(Arc::clone(&service))),
+        settings,
+        Arc::new(Gauges::default()),
+        stopped.clone(),
+    ));
+    let reloader = Reloader::new(sources, config, Arc::clone(&service), tls);
+    let reload = Arc::new(tokio::sync::Notify::new());
+    let reloading = tokio::spawn(reloader.run(Arc::clone(&reload)));
+    let sweeping = tokio::spawn(sweep(Arc::clone(&service)));
+    signals.wait_for_stop(&reload).await;
+    tracing::info!("stopping: finishing what is in flight");
+    service.draining.store(true, Ordering::Relaxed);
+    stopping.cancel();
+    let drained = serving.await.context("the public listener failed")?;
+    stopped.cancel();
+    let _ = administering.await;
+    reloading.abort();
+    sweeping.abort();
+    report(drained);
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Trouble> {
+    server::bind(address).map_err(|error| Trouble::Refused(format!("can't listen on {address}: {error}")))
+}
+
+fn settings(config: &Config) -> server::Settings {
+    server::Settings {
+        max_connections: config.server.max_connections,
+        shutdown_grace: config.server.shutdown_grace,
+        ..server::Settings::default()
+    }
+}
+
+/// The sweeper of whatever limits are in use: a reload brings new ones.
+async fn sweep(service: Arc<Service>) {
+    loop {
+        let limits = Arc::clone(&service.snapshot.load().limits);
+        let sweeping = limits.sweep_forever(SWEEP);
+        drop(limits);
+        sweeping.await;
+    }
+}
+
+fn report(drained: Drained) {
+    if drained.finished {
+        tracing::info!("stopped: everything in flight was finished");
+    } else {
+        tracing::warn!(cut = drained.cut, "stopped: {} connections were cut after the grace", drained.cut);
+    }
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Trouble> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT; SIGHUP asks for a reload.
+    async fn wait_for_stop(&mut self, reload: &tokio::sync::Notify) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => reload.notify_one(),
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The assembly line: a configuration in, all that requests need out; it binds no port.
+//!
+//! Start, `signet check` and a reload are the same walk: text → checked configuration → secrets →
+//! keys that tested themselves → apps → callers → limits → one snapshot.
+
+mod apps;
+mod browsers;
+mod callers;
+mod reload;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment, Problem, Problems};
+use crate::http::{AddressGuard, Service, Snapshot};
+use crate::identity::UpstreamClient;
+use crate::limits::{Limits, Quota, Settings};
+use crate::secrets::{Encoding, SecretName, SecretRef, Variables};
+use crate::server::{Gauges, TlsIdentity};
+use crate::telemetry::{Audit, Metrics};
+
+pub use reload::Reloader;
+
+/// Everything that a state of the service is made from, the same at every reload.
+pub struct Sources {
+    /// The configuration file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment's settings.
+    pub environment: Environment,
+    /// Where secrets named by variable are.
+    pub variables: Variables,
+    /// The time.
+    pub clock: Clock,
+    upstream: UpstreamClient,
+}
+
+/// One state of the service, checked and ready to serve.
+pub struct Loaded {
+    /// The configuration that it was made from.
+    pub config: Config,
+    /// All that requests need.
+    pub snapshot: Snapshot,
+    /// The certificate with its key, where signet speaks TLS itself.
+    pub tls: Option<TlsIdentity>,
+}
+
+impl Sources {
+    /// The sources of a process that is starting.
+    ///
+    /// # Errors
+    /// When calls to other servers can't be set up.
+    pub fn new(file: Option<PathBuf>, environment: Environment, variables: Variables, clock: Clock) -> Result<Self, anyhow::Error> {
+        let file = file.or_else(|| environment.file());
+        Ok(Self { file, environment, variables, clock, upstream: UpstreamClient::new(None)? })
+    }
+
+    /// Reads, checks and tests everything. What of `previous` is the same goes on: limit counters, key caches.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(&self, previous: Option<&Snapshot>) -> Result<Loaded, Problems> {
+        let config = config::load(self.file.as_deref(), &self.environment, self.clock.now())?;
+        let mut problems = Vec::new();
+        let tls = load_tls(&config, &mut problems);
+        let signing = apps::load(&config, self, &mut problems);
+        let browsers = browsers::load(&config, self, &signing.apps, previous, &mut problems);
+        let callers = callers::load(&config, self, &signing, &mut problems);
+        let limits = load_limits(&config, previous, &mut problems);
+        let (Some(limits), true) = (limits, problems.is_empty()) else {
+            return Err(problems.into());
+        };
+        let server = &config.server;
+        let snapshot = Snapshot {
+            address_guard: AddressGuard::new(&limits, previous.map(|previous| (&previous.address_guard, &*previous.limits))),
+            browser_paths: browser_paths(&config),
+            apps: signing.apps,
+            browsers,
+            callers,
+            limits,
+            require_https: server.require_https,
+            trusted_proxies: server.trusted_proxies.clone(),
+            request_timeout: server.request_timeout,
+            max_body: server.max_body,
+            max_in_flight: server.max_in_flight,
+        };
+        Ok(Loaded { config, snapshot, tls })
+    }
+}
+
+/// Puts a loaded state to work: what lives as long as the process is made here.
+#[must_use]
+pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
+    Arc::new(Service {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        clock,
+        audit,
+        metrics: Metrics::default(),
+        gauges: Arc::new(Gauges::default()),
+        draining: AtomicBool::new(false),
+        in_flight: AtomicUsize::new(0),
+    })
+}
+
+/// Notes a problem at a configuration path, with the file or variable that it was written in.
+fn note(problems: &mut Vec<Problem>, config: &Config, path: &str, message: impl ToString) {
+    problems.push(Problem::new(config.origin_of(path), path, message.to_string()));
+}
+
+fn load_tls(config: &Config, problems: &mut Vec<Problem>) -> Option<TlsIdentity> {
+    let files = config.server.tls.as_ref()?;
+    let mut read = |path: &PathBuf, setting: &str| {
+        let file = SecretRef { name: SecretName::File(path.clone()), encoding: Encoding::Utf8 };
+        file.read(&Variables::default()).map_err(|error| note(problems, config, setting, error)).ok()
+    };
+    let chain = read(&files.certificate, "server.tls.certificate");
+    let key = read(&files.private_key, "server.tls.private_key");
+    TlsIdentity::from_pem(chain?.expose(), key?.expose()).map_err(|error| note(problems, config, "server.tls", error)).ok()
+}
+
+fn load_limits(config: &Config, previous: Option<&Snapshot>, problems: &mut Vec<Problem>) -> Option<Arc<Limits>> {
+    let limits = &config.limits;
+    let mut quota = |rate: config::Rate, name: &str| {
+        let quota = Quota::new(rate.rate, rate.per, rate.burst);
+        quota.map_err(|error| note(problems, config, &format!("limits.{name}"), error)).ok()
+    };
+    let per_ip = quota(limits.per_ip, "per_ip");
+    let per_caller = quota(limits.per_caller, "per_caller");
+    let per_user = quota(limits.per_user, "per_user");
+    let failed_auth = quota(limits.failed_auth, "failed_auth");
+    let settings = Settings {
+        per_ip: per_ip?,
+        exempt: limits.per_ip_exempt.clone(),
+        per_caller: per_caller?,
+        per_user: per_user?,
+        failed_auth: failed_auth?,
+    };
+    Some(Arc::new(match previous {
+        Some(previous) => previous.limits.with_settings(settings),
+        None => Limits::new(settings),
+    }))
+}
+
+fn browser_paths(config: &Config) -> HashMap<String, String> {
+    let path = |app: &config::App| Some((app.browser.as_ref()?.path.clone()?, app.name.clone()));
+    config.apps.iter().filter_map(path).collect()
+}
