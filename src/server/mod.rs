@@ -2,7 +2,8 @@
 //!
 //! It carries any `tower` service and knows nothing of what that service answers. The time-outs are
 //! its own rather than hyper's, because hyper counts the time between two requests as reading a
-//! head, arms a timer for every request, and does nothing at all about a reader that stops.
+//! head, arms a timer for every request, and does nothing at all about a reader that stops. There are
+//! no `PING`s of ours: the idle time-out and the requests' deadline end a client that has vanished.
 
 mod connection;
 mod door;

@@ -1,8 +1,13 @@
 //! HTTP/1.1 as it should go: one request after another on one connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
+use signet::server::{Peer, Settings, bind, serve};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
 
@@ -56,7 +61,12 @@ async fn a_refusal_before_the_body_sends_no_100_continue_and_reaches_a_client_th
 
     let mut client = server.connect().await;
     send(&mut client, &format!("{head}\r\n")).await;
-    let _ = client.write_all(&vec![b'x'; 100_000]).await;
+    soon(client.peek(&mut [0])).await.unwrap();
+    // Most clients look at the answer when they have sent it all, and never if they can't.
+    for _ in 0..10 {
+        client.write_all(&[b'x'; 10_000]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let (head_of_answer, _) = hear(&mut client).await;
     assert!(
         head_of_answer.starts_with("http/1.1 401"),
@@ -73,6 +83,32 @@ async fn a_body_that_is_wanted_gets_its_100_continue() {
     assert!(hear(&mut client).await.0.starts_with("http/1.1 100"));
     send(&mut client, "12345").await;
     assert_eq!(hear(&mut client).await.1, "5 bytes");
+}
+
+#[tokio::test]
+async fn an_axum_router_is_served_as_it_is() {
+    let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let encrypted = |Extension(peer): Extension<Peer>| async move { peer.encrypted.to_string() };
+    let router = axum::Router::new().route("/", axum::routing::get(encrypted));
+    let shutdown = CancellationToken::new();
+    let settings = Settings::default();
+    let served = serve(
+        listener,
+        None,
+        router,
+        settings,
+        Arc::default(),
+        shutdown.clone(),
+    );
+    let served = tokio::spawn(served);
+    ask(&mut client, "/").await;
+    assert_eq!(hear(&mut client).await.1, "false");
+    shutdown.cancel();
+    drop(client);
+    assert!(soon(served).await.unwrap().finished);
 }
 
 #[tokio::test]
