@@ -11,4 +11,5 @@ pub mod secrets;
 pub mod server;
 pub mod signing;
 pub mod telemetry;
+pub mod dev;
 pub mod token;
