@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod clock;
+pub mod dev;
 pub mod http;
 pub mod identity;
 pub mod limits;
@@ -11,5 +12,4 @@ pub mod secrets;
 pub mod server;
 pub mod signing;
 pub mod telemetry;
-pub mod dev;
 pub mod token;
