@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod caller;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod dev;
 pub mod http;
 pub mod identity;
@@ -10,6 +12,7 @@ pub mod limits;
 pub mod random;
 pub mod secrets;
 pub mod server;
+pub mod service;
 pub mod signing;
 pub mod telemetry;
 pub mod token;
