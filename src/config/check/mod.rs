@@ -1,0 +1,242 @@
+//! Every reason to refuse a configuration that its shape doesn't tell, all found in one pass.
+
+mod apps;
+mod browser;
+mod callers;
+mod limits;
+mod profiles;
+mod server;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::checked::{Config, Log, Origins};
+use super::problem::Problem;
+use super::raw;
+use super::text::{self, Reading};
+use super::walk::child;
+use crate::clock::Timestamp;
+use crate::secrets::{Encoding, SecretName, SecretRef};
+
+/// What a check needs to know, and what it has found so far.
+pub(super) struct Check<'a> {
+    pub(super) origins: &'a Origins,
+    /// Where relative paths start.
+    pub(super) base: &'a Path,
+    /// Whether there is a configuration file; without one, remedies name variables.
+    pub(super) has_file: bool,
+    pub(super) now: Timestamp,
+    pub(super) problems: Vec<Problem>,
+    pub(super) files: BTreeSet<PathBuf>,
+}
+
+impl Check<'_> {
+    /// Checks everything.
+    pub(super) fn run(mut self, raw: &raw::Configuration) -> Result<Config, Vec<Problem>> {
+        let server = self.server(&raw.server, &raw.admin);
+        let profiles = self.profiles(&raw.profiles);
+        let apps = self.apps(&raw.apps, &raw.server, &profiles);
+        let callers = self.callers(&raw.callers, &raw.apps, &profiles);
+        let limits = self.limits(&raw.limits);
+        let log = (raw.log.level.zip(raw.log.format)).map(|(level, format)| Log { level, format });
+        self.somebody_can_get_a_token(raw);
+        let origins = self.origins;
+        let checked = (|| {
+            let (server, admin) = server?;
+            Some(Config {
+                server,
+                admin,
+                apps: apps?,
+                callers: callers?,
+                limits: limits?,
+                profiles: profiles.checked?,
+                log: log?,
+                origins: origins.clone(),
+                files: self.files,
+            })
+        })();
+        match checked {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            None if self.problems.is_empty() => Err(vec![Problem::new(
+                &origins.fallback,
+                "",
+                "a default is missing: this is a fault of signet itself",
+            )]),
+            _ => Err(self.problems),
+        }
+    }
+
+    fn somebody_can_get_a_token(&mut self, raw: &raw::Configuration) {
+        if raw.apps.is_empty() && !self.spoiled("apps") {
+            self.report(
+                "apps",
+                "there is no app: add [apps.NAME] to a configuration file, or set SIGNET_CLIENT_ID, SIGNET_CLIENT_SECRET and SIGNET_API_KEY",
+            );
+        }
+        let nobody = raw.callers.is_empty() && raw.apps.values().all(|app| app.browser.is_none());
+        if nobody && !self.spoiled("apps") && !self.spoiled("callers") {
+            let remedy = if self.has_file {
+                "add [callers.NAME], or [apps.NAME.browser] to an app"
+            } else {
+                "set SIGNET_API_KEY, or SIGNET_API_KEY_FILE"
+            };
+            self.report("callers", format!("nobody could get a token: {remedy}"));
+        }
+    }
+
+    fn report(&mut self, path: &str, message: impl Into<String>) {
+        let origin = self.origins.of(path);
+        self.problems.push(Problem::new(origin, path, message));
+    }
+
+    /// Whether something at `path` or below it has been reported, so that what follows from it isn't.
+    fn spoiled(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| {
+            (problem.path.strip_prefix(path))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
+    /// A setting as a remedy names it.
+    fn setting(&self, path: &str) -> String {
+        if self.has_file {
+            path.to_owned()
+        } else {
+            super::environment::variable(path)
+        }
+    }
+
+    /// Reads a text, if it is there.
+    fn read<T>(
+        &mut self,
+        path: &str,
+        text: Option<&String>,
+        read: impl FnOnce(&str) -> Reading<T>,
+    ) -> Option<T> {
+        match read(text?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.report(path, message);
+                None
+            }
+        }
+    }
+
+    /// Reads a text that may be absent: `None` only when it is there and wrong.
+    fn optional<T>(
+        &mut self,
+        path: &str,
+        text: Option<&String>,
+        read: impl FnOnce(&str) -> Reading<T>,
+    ) -> Option<Option<T>> {
+        match text {
+            Some(_) => self.read(path, text, read).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// Reads a text that must be there.
+    fn required<T>(
+        &mut self,
+        path: &str,
+        text: Option<&String>,
+        meaning: &str,
+        read: impl FnOnce(&str) -> Reading<T>,
+    ) -> Option<T> {
+        if text.is_none() && !self.spoiled(path) {
+            self.report(path, format!("is missing; it is needed: {meaning}"));
+        }
+        self.read(path, text, read)
+    }
+
+    /// Reads every text of a list; nothing when one of them is wrong.
+    fn each<T>(
+        &mut self,
+        path: &str,
+        texts: Option<&Vec<String>>,
+        read: impl Fn(&str) -> Reading<T>,
+    ) -> Option<Vec<T>> {
+        let found: Vec<_> = texts?
+            .iter()
+            .enumerate()
+            .map(|(index, text)| self.read(&format!("{path}[{index}]"), Some(text), &read))
+            .collect();
+        found.into_iter().collect()
+    }
+
+    fn within(
+        &mut self,
+        path: &str,
+        duration: Option<Duration>,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
+        let duration = duration?;
+        if (least..=most).contains(&duration) {
+            return Some(duration);
+        }
+        self.report(
+            path,
+            format!(
+                "must be from {} to {}",
+                humantime::format_duration(least),
+                humantime::format_duration(most)
+            ),
+        );
+        None
+    }
+
+    /// A file's path, from the configuration's folder on.
+    fn file(&mut self, path: &str, text: Option<&String>) -> Option<PathBuf> {
+        let name = self.read(path, text, |text| text::plain(text, 4096))?;
+        let file = self.base.join(name);
+        self.files.insert(file.clone());
+        Some(file)
+    }
+
+    fn secret(&mut self, path: &str, raw: Option<&raw::Secret>) -> Option<SecretRef> {
+        let raw = raw?;
+        let name = match (&raw.env, &raw.file) {
+            (Some(name), None) => {
+                SecretName::Env(self.read(&child(path, "env"), Some(name), text::variable_name)?)
+            }
+            (None, Some(_)) => {
+                SecretName::File(self.file(&child(path, "file"), raw.file.as_ref())?)
+            }
+            (Some(_), Some(_)) => {
+                self.report(path, "names two places; keep either env or file");
+                return None;
+            }
+            (None, None) => {
+                if !self.spoiled(path) {
+                    self.report(
+                        path,
+                        r#"names no place: write { env = "NAME" } or { file = "/path" }"#,
+                    );
+                }
+                return None;
+            }
+        };
+        let encoding = match raw.encoding {
+            None | Some(raw::Encoding::Utf8) => Encoding::Utf8,
+            Some(raw::Encoding::Base64) => Encoding::Base64,
+            Some(raw::Encoding::Base64Url) => Encoding::Base64Url,
+            Some(raw::Encoding::Hex) => Encoding::Hex,
+        };
+        Some(SecretRef { name, encoding })
+    }
+
+    /// A secret that is text and so has no encoding.
+    fn text_secret(&mut self, path: &str, raw: Option<&raw::Secret>) -> Option<SecretName> {
+        let secret = self.secret(path, raw)?;
+        if secret.encoding == Encoding::Utf8 {
+            return Some(secret.name);
+        }
+        self.report(
+            &child(path, "encoding"),
+            "is for an app's secrets; this one is taken as it stands, so leave it out",
+        );
+        None
+    }
+}

@@ -1,0 +1,71 @@
+//! The configuration from outside: every good sample loads, every bad one gives its exact messages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use signet::clock::Timestamp;
+use signet::config::{self, Config, Environment};
+
+/// 2026-11-20T12:00:00Z.
+const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn samples(kind: &str) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(folder("tests/config").join(kind))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "toml"))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// Loads a sample; its messages name the file without its folder.
+fn load(path: &Path) -> Result<Config, String> {
+    config::load(Some(path), &Environment::default(), NOW).map_err(|problems| {
+        let folder = format!("{}/", path.parent().unwrap().display());
+        problems.to_string().replace(&folder, "")
+    })
+}
+
+#[test]
+fn every_good_sample_loads() {
+    for path in samples("good") {
+        if let Err(problems) = load(&path) {
+            panic!("{}:\n{problems}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_example_loads() {
+    let config = load(&folder("config/example.toml")).unwrap();
+    assert_eq!(config.apps.len(), 2);
+}
+
+#[test]
+fn every_bad_sample_gives_its_exact_messages() {
+    let mut wrong = Vec::new();
+    for path in samples("bad") {
+        let found = match load(&path) {
+            Ok(_) => "it loads\n".into(),
+            Err(problems) => format!("{problems}\n"),
+        };
+        let expected = fs::read_to_string(path.with_extension("expected")).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!(
+                "=== {}\n{found}",
+                path.file_name().unwrap().display()
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "these give other messages:\n{}",
+        wrong.join("\n")
+    );
+}
