@@ -11,7 +11,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Configuration, Trouble};
-use crate::clock::Clock;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::http::{self, Service};
 use crate::random;
