@@ -7,7 +7,7 @@ use http::header::{
     EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -164,13 +164,13 @@ impl Introspect {
 
     fn identity(&self, answer: &Answer) -> Result<Identity, Unresolved> {
         match answer.status {
-            StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            200 => {}
+            401 | 403 => {
                 return Err(Unresolved::no_session("the session URL knows of none"));
             }
             status => {
                 return Err(unavailable(
-                    format!("answered {}", status.as_u16()),
+                    format!("answered {status}"),
                     retry_after(&answer.headers),
                 ));
             }
@@ -185,9 +185,10 @@ impl Introspect {
             .identity
             .identity(&document)
             .map_err(|unmapped| match unmapped {
-                Unmapped::BadMember(bad) => {
-                    unavailable(format!("gave an identity whose {bad}"), DEFAULT_RETRY_AFTER)
-                }
+                Unmapped::BadMember(bad) => unavailable(
+                    format!("gave an identity that can't be used: {bad}"),
+                    DEFAULT_RETRY_AFTER,
+                ),
                 Unmapped::NoUser => Unresolved::no_session("the session URL named no user"),
             })
     }

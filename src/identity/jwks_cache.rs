@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CACHE_CONTROL};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -168,8 +168,8 @@ impl JwksCache {
             .ask(&self.0.url, headers, self.0.timeout)
             .await;
         let answer = answer.map_err(|unanswered| unanswered.to_string())?;
-        if answer.status != StatusCode::OK {
-            return Err(format!("answered {}", answer.status.as_u16()));
+        if answer.status != 200 {
+            return Err(format!("answered {}", answer.status));
         }
         let keys = KeySet::from_json(&answer.body)
             .map_err(|bad| format!("answered with a key set that can't be used: {bad}"))?;

@@ -79,7 +79,7 @@ impl JwtSession {
             .identity(&Value::Object(claims))
             .map_err(|unmapped| match unmapped {
                 Unmapped::BadMember(bad) => Unresolved::unavailable(
-                    format!("the session token gives an identity whose {bad}"),
+                    format!("the session token can't be used: {bad}"),
                     DEFAULT_RETRY_AFTER,
                 ),
                 Unmapped::NoUser => Unresolved::no_session("the session token names no user"),

@@ -112,13 +112,13 @@ impl Pointers {
 fn text(member: &'static str, value: &Value) -> Result<String, BadMember> {
     match value {
         Value::String(text) => Ok(text.clone()),
-        _ => Err(BadMember::new(member, "is not a string")),
+        _ => Err(BadMember::new(member, "must be a string")),
     }
 }
 
 fn texts(value: &Value) -> Result<Vec<String>, BadMember> {
     let Value::Array(items) = value else {
-        return Err(BadMember::new("roles", "is not an array"));
+        return Err(BadMember::new("roles", "must be an array of strings"));
     };
     items.iter().map(|item| text("roles", item)).collect()
 }
@@ -221,24 +221,24 @@ mod tests {
         for id in [json!(1.5), json!(true), json!({}), json!(["usr_1"])] {
             assert_eq!(
                 bad(&json!({ "user": { "id": id } })),
-                "`user_id` is not a string"
+                "`user_id` must be a string"
             );
         }
         assert_eq!(
             bad(&json!({ "user": { "id": "u", "email": 1 } })),
-            "`email` is not a string"
+            "`email` must be a string"
         );
         assert_eq!(
             bad(&json!({ "user": { "id": "u", "roles": "admin" } })),
-            "`roles` is not an array"
+            "`roles` must be an array of strings"
         );
         assert_eq!(
             bad(&json!({ "user": { "id": "u", "roles": [1] } })),
-            "`roles` is not a string"
+            "`roles` must be a string"
         );
         assert_eq!(
             bad(&json!({ "user": { "id": "u" }, "a/b": { "m~n": [] } })),
-            "`plan` is not a string"
+            "`plan` must be a string"
         );
     }
 
@@ -246,11 +246,11 @@ mod tests {
     fn values_out_of_bounds_are_refused() {
         assert_eq!(
             bad(&json!({ "user": { "id": "u\u{202e}" } })),
-            "`user_id` holds control, format or bidirectional characters"
+            "`user_id` must not contain control, format or bidirectional characters (Unicode Cc, Cf, Zl, Zp)"
         );
         assert_eq!(
             bad(&json!({ "user": { "id": "u", "roles": [""] } })),
-            "`roles` is empty"
+            "`roles` must not be empty; leave the member out instead"
         );
     }
 

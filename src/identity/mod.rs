@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderValue};
 pub use anonymous::anonymous;
 pub use bounds::{BadMember, check_session_identity};
 pub use introspect::{BadForwardHeaders, Introspect, IntrospectSettings};
+pub use jsonwebtoken::Algorithm as JwtAlgorithm;
 pub use jwks_cache::JwksCache;
 pub use jwt_session::{JwtSession, Presented};
 pub use jwt_verifier::{BadVerifier, JwtRejected, JwtRules, JwtVerifier, KeySource};
@@ -83,7 +84,7 @@ impl Resolver {
         now: Timestamp,
     ) -> Result<Identity, Unresolved> {
         match self {
-            Self::Anonymous => anonymous(),
+            Self::Anonymous => Ok(anonymous()),
             Self::Introspect(resolver) => resolver.resolve(request).await,
             Self::Jwt(resolver) => resolver.resolve(request, now).await,
             Self::TrustedHeader(resolver) => resolver.resolve(request),

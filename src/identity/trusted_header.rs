@@ -76,12 +76,12 @@ fn one<'a>(
     }
     let text = std::str::from_utf8(value.as_bytes());
     text.map(Some)
-        .map_err(|_| unusable(&BadMember::new(member, "is not UTF-8")))
+        .map_err(|_| unusable(&BadMember::new(member, "must be UTF-8")))
 }
 
 fn unusable(bad: &BadMember) -> Unresolved {
     Unresolved::unavailable(
-        format!("the trusted proxy's header for {bad}"),
+        format!("the trusted proxy's headers can't be used: {bad}"),
         DEFAULT_RETRY_AFTER,
     )
 }

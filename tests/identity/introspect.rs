@@ -186,16 +186,16 @@ async fn every_other_answer_says_that_it_cannot_be_told() {
         ),
         (
             json_text(&json!({ "user": { "id": {} } })),
-            "the session URL gave an identity whose `user_id` is not a string",
+            "the session URL gave an identity that can't be used: `user_id` must be a string",
         ),
         (
             json_text(&json!({ "user": { "id": "usr_1", "roles": "admin" } })),
-            "the session URL gave an identity whose `roles` is not an array",
+            "the session URL gave an identity that can't be used: `roles` must be an array of strings",
         ),
         (
             user("usr_1\u{202e}"),
-            "the session URL gave an identity whose `user_id` holds control, format or bidirectional \
-             characters",
+            "the session URL gave an identity that can't be used: `user_id` must not contain \
+             control, format or bidirectional characters (Unicode Cc, Cf, Zl, Zp)",
         ),
     ] {
         let unresolved = outcome(says).await.expect_err("nothing can be told");
