@@ -1,13 +1,14 @@
 //! Whether a JWT from elsewhere holds: its signature under pinned algorithms, then its claims.
 //!
-//! Only the signature is left to the library. The claims are checked here, by type as well as by
+//! Only signatures are left to libraries. The claims are checked here, by type as well as by
 //! value and against a time that is handed in. No key or address that a token itself carries
 //! (`jwk`, `jku`, `x5c`, `x5u`) is ever looked at.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use aws_lc_rs::hmac;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Map, Value};
 
@@ -63,7 +64,7 @@ pub enum BadVerifier {
     /// RFC 7518 section 3.2.
     #[error("the secret has fewer than the {needed} bytes that {algorithm:?} needs")]
     ShortSecret {
-        /// The algorithm with the longest hash.
+        /// The algorithm whose hash is longer.
         algorithm: Algorithm,
         /// How many bytes that hash has.
         needed: usize,
@@ -125,7 +126,7 @@ pub struct JwtVerifier {
 
 enum Keys {
     Fixed(Arc<KeySet>),
-    Secret(DecodingKey),
+    Secret(Vec<(Algorithm, hmac::Key)>),
     Url(JwksCache),
 }
 
@@ -167,7 +168,9 @@ impl JwtVerifier {
         }
         let keys = match source {
             KeySource::Fixed(set) => Keys::Fixed(set),
-            KeySource::Secret(secret) => Keys::Secret(hmac_key(secret.expose_secret(), &rules)?),
+            KeySource::Secret(secret) => {
+                Keys::Secret(hmac_keys(secret.expose_secret(), &rules.algorithms)?)
+            }
             KeySource::Url(cache) => Keys::Url(cache),
         };
         Ok(Self { rules, keys })
@@ -187,7 +190,11 @@ impl JwtVerifier {
             return Err(JwtRejected::AlgorithmNotAllowed);
         }
         match &self.keys {
-            Keys::Secret(key) => unverified.check_signature(key)?,
+            Keys::Secret(keys) => {
+                let mut fitting = keys.iter().filter(|(a, _)| *a == unverified.algorithm);
+                let (_, key) = fitting.next().ok_or(JwtRejected::UnknownKey)?;
+                unverified.check_tag(key)?;
+            }
             Keys::Fixed(set) => unverified.check_signature(unverified.key_in(set)?)?,
             Keys::Url(cache) => {
                 let known = cache.current().await?;
@@ -206,26 +213,31 @@ impl JwtVerifier {
     }
 }
 
-fn hmac_key(secret: &[u8], rules: &JwtRules) -> Result<DecodingKey, BadVerifier> {
+/// One key per algorithm, made ready: to do it for each token costs as much as the hashing itself.
+fn hmac_keys(
+    secret: &[u8],
+    algorithms: &[Algorithm],
+) -> Result<Vec<(Algorithm, hmac::Key)>, BadVerifier> {
     // Whoever knows a public key could sign with it, were its text taken for a secret.
     if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
         return Err(BadVerifier::PemAsSecret);
     }
-    let hash_bytes = |algorithm: Algorithm| match algorithm {
-        Algorithm::HS512 => 64,
-        Algorithm::HS384 => 48,
-        _ => 32,
-    };
-    let needs = rules
-        .algorithms
-        .iter()
-        .map(|algorithm| (hash_bytes(*algorithm), *algorithm));
-    match needs.max_by_key(|(bytes, _)| *bytes) {
-        Some((needed, algorithm)) if secret.len() < needed => {
-            Err(BadVerifier::ShortSecret { algorithm, needed })
+    let key = |algorithm: &Algorithm| {
+        let hash = match algorithm {
+            Algorithm::HS512 => hmac::HMAC_SHA512,
+            Algorithm::HS384 => hmac::HMAC_SHA384,
+            _ => hmac::HMAC_SHA256,
+        };
+        let needed = hash.digest_algorithm().output_len();
+        if secret.len() < needed {
+            return Err(BadVerifier::ShortSecret {
+                algorithm: *algorithm,
+                needed,
+            });
         }
-        _ => Ok(DecodingKey::from_secret(secret)),
-    }
+        Ok((*algorithm, hmac::Key::new(hash, secret)))
+    };
+    algorithms.iter().map(key).collect()
 }
 
 impl JwtRules {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -80,6 +81,12 @@ impl<'a> UnverifiedJwt<'a> {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(JwtRejected::BadSignature),
         }
+    }
+
+    pub(super) fn check_tag(&self, key: &hmac::Key) -> Result<(), JwtRejected> {
+        let tag = URL_SAFE_NO_PAD.decode(self.signature);
+        let tag = tag.map_err(|_| JwtRejected::BadSignature)?;
+        hmac::verify(key, self.message.as_bytes(), &tag).map_err(|_| JwtRejected::BadSignature)
     }
 
     pub(super) fn into_claims(self) -> Result<Map<String, Value>, JwtRejected> {

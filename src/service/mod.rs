@@ -54,20 +54,9 @@ impl Sources {
     ///
     /// # Errors
     /// When calls to other servers can't be set up.
-    pub fn new(
-        file: Option<PathBuf>,
-        environment: Environment,
-        variables: Variables,
-        clock: Clock,
-    ) -> Result<Self, anyhow::Error> {
+    pub fn new(file: Option<PathBuf>, environment: Environment, variables: Variables, clock: Clock) -> Result<Self, anyhow::Error> {
         let file = file.or_else(|| environment.file());
-        Ok(Self {
-            file,
-            environment,
-            variables,
-            clock,
-            upstream: UpstreamClient::new(None)?,
-        })
+        Ok(Self { file, environment, variables, clock, upstream: UpstreamClient::new(None)? })
     }
 
     /// Reads, checks and tests everything. What of `previous` is the same goes on: limit counters, key caches.
@@ -87,10 +76,7 @@ impl Sources {
         };
         let server = &config.server;
         let snapshot = Snapshot {
-            address_guard: AddressGuard::new(
-                &limits,
-                previous.map(|previous| (&previous.address_guard, &*previous.limits)),
-            ),
+            address_guard: AddressGuard::new(&limits, previous.map(|previous| (&previous.address_guard, &*previous.limits))),
             browser_paths: browser_paths(&config),
             apps: signing.apps,
             browsers,
@@ -102,11 +88,7 @@ impl Sources {
             max_body: server.max_body,
             max_in_flight: server.max_in_flight,
         };
-        Ok(Loaded {
-            config,
-            snapshot,
-            tls,
-        })
+        Ok(Loaded { config, snapshot, tls })
     }
 }
 
@@ -126,42 +108,25 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
 
 /// Notes a problem at a configuration path, with the file or variable that it was written in.
 fn note(problems: &mut Vec<Problem>, config: &Config, path: &str, message: impl ToString) {
-    problems.push(Problem::new(
-        config.origin_of(path),
-        path,
-        message.to_string(),
-    ));
+    problems.push(Problem::new(config.origin_of(path), path, message.to_string()));
 }
 
 fn load_tls(config: &Config, problems: &mut Vec<Problem>) -> Option<TlsIdentity> {
     let files = config.server.tls.as_ref()?;
     let mut read = |path: &PathBuf, setting: &str| {
-        let file = SecretRef {
-            name: SecretName::File(path.clone()),
-            encoding: Encoding::Utf8,
-        };
-        file.read(&Variables::default())
-            .map_err(|error| note(problems, config, setting, error))
-            .ok()
+        let file = SecretRef { name: SecretName::File(path.clone()), encoding: Encoding::Utf8 };
+        file.read(&Variables::default()).map_err(|error| note(problems, config, setting, error)).ok()
     };
     let chain = read(&files.certificate, "server.tls.certificate");
     let key = read(&files.private_key, "server.tls.private_key");
-    TlsIdentity::from_pem(chain?.expose(), key?.expose())
-        .map_err(|error| note(problems, config, "server.tls", error))
-        .ok()
+    TlsIdentity::from_pem(chain?.expose(), key?.expose()).map_err(|error| note(problems, config, "server.tls", error)).ok()
 }
 
-fn load_limits(
-    config: &Config,
-    previous: Option<&Snapshot>,
-    problems: &mut Vec<Problem>,
-) -> Option<Arc<Limits>> {
+fn load_limits(config: &Config, previous: Option<&Snapshot>, problems: &mut Vec<Problem>) -> Option<Arc<Limits>> {
     let limits = &config.limits;
     let mut quota = |rate: config::Rate, name: &str| {
         let quota = Quota::new(rate.rate, rate.per, rate.burst);
-        quota
-            .map_err(|error| note(problems, config, &format!("limits.{name}"), error))
-            .ok()
+        quota.map_err(|error| note(problems, config, &format!("limits.{name}"), error)).ok()
     };
     let per_ip = quota(limits.per_ip, "per_ip");
     let per_caller = quota(limits.per_caller, "per_caller");
