@@ -35,6 +35,18 @@ impl AddressKey {
             IpAddr::V6(ip) => Kind::V6((ip.to_bits() >> 64) as u64),
         })
     }
+
+    /// The key in bytes that no other key has: a tag, then the address or its network.
+    pub(super) fn to_bytes(self) -> [u8; 9] {
+        let (tag, bits) = match self.0 {
+            Kind::V4(ip) => (4, u64::from(ip)),
+            Kind::V6(network) => (6, network),
+            Kind::Shared(bucket) => (0, u64::from(bucket)),
+        };
+        let mut bytes = [tag; 9];
+        bytes[1..].copy_from_slice(&bits.to_be_bytes());
+        bytes
+    }
 }
 
 impl fmt::Debug for AddressKey {
@@ -152,6 +164,10 @@ mod tests {
         assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
         assert_ne!(key("0:0:c000:201::1"), key("192.0.2.1"));
+        assert_ne!(
+            key("0:0:c000:201::1").to_bytes(),
+            key("192.0.2.1").to_bytes()
+        );
     }
 
     #[test]

@@ -12,8 +12,11 @@
 //! kept, and two of 100,000 keys share a counter with a probability of 3 in 10,000,000,000.
 
 mod address;
+mod outage;
 mod passage;
 mod quota;
+mod settings;
+mod shared;
 mod statistics;
 mod table;
 
@@ -22,57 +25,20 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use address::{AddressKey, AddressLimiter, AddressTable};
 pub use passage::Passage;
+use passage::Step;
 pub use quota::{Exceeded, LimitName, Quota};
+pub use settings::{LimitsError, OnOutage, Settings, SharedSettings, Store};
+use shared::{Away, Question, SharedStore, Verdict};
 use statistics::Counters;
-pub use statistics::{LimitStatistics, Statistics};
+pub use statistics::{LimitStatistics, Statistics, StoreStatistics};
 use table::Table;
 
 /// How often a full table is looked for, and swept before its time.
 const LOOK_FOR_FULL_TABLES: Duration = Duration::from_secs(1);
-
-/// What an operator may set.
-pub struct Settings {
-    /// Requests per address.
-    pub per_ip: Quota,
-    /// Networks whose addresses the per-IP limit leaves alone.
-    pub exempt: Vec<IpNet>,
-    /// Requests per caller.
-    pub per_caller: Quota,
-    /// Tokens per user of an app.
-    pub per_user: Quota,
-    /// Wrong keys per address.
-    pub failed_auth: Quota,
-}
-
-impl Settings {
-    fn quota(&self, limit: LimitName) -> Quota {
-        match limit {
-            LimitName::PerIp => self.per_ip,
-            LimitName::FailedAuth => self.failed_auth,
-            LimitName::PerCaller => self.per_caller,
-            LimitName::PerUser => self.per_user,
-        }
-    }
-}
-
-/// Settings that cannot be kept.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LimitsError {
-    /// A part of a quota is zero.
-    #[error("`{0}` must be at least 1; a limit that lets nobody pass would be an outage")]
-    Zero(&'static str),
-    /// More than one request per nanosecond.
-    #[error("a `rate` above one per nanosecond cannot be kept; lower it or lengthen `per`")]
-    TooFast,
-    /// A spent limit would not be whole again within a year.
-    #[error("`burst` takes more than a year to come back; raise `rate` or lower `burst`")]
-    TooSlow,
-}
 
 /// Why a request may not pass now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +46,9 @@ pub enum Refusal {
     /// It came too early.
     #[error("the {} limit is spent; wait {} s", .0.limit, .0.retry_after_seconds())]
     Exceeded(Exceeded),
+    /// The shared store is away, and `on_outage` is `closed`.
+    #[error("the shared limits cannot be asked; try again")]
+    Unavailable,
 }
 
 /// The limits of one snapshot of the configuration.
@@ -89,26 +58,43 @@ pub struct Limits {
     tables: [Arc<Table>; 4],
     hasher: RandomState,
     counters: Arc<Counters>,
+    shared: Option<Shared>,
+}
+
+/// The shared store, and what this snapshot makes of it.
+struct Shared {
+    store: Arc<SharedStore>,
+    on_outage: OnOutage,
+    enforce: bool,
 }
 
 impl Limits {
-    /// Limits that have seen nothing yet.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    /// Limits that have seen nothing yet. Connects to nothing: see [`Limits::connect`].
+    ///
+    /// # Errors
+    ///
+    /// [`LimitsError::Url`] or [`LimitsError::Insecure`] for a shared store that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, LimitsError> {
         let hasher = RandomState::new();
-        Self {
+        let counters = Arc::default();
+        Ok(Self {
             addresses: Arc::new(AddressTable::new(hasher.clone())),
             tables: LimitName::ALL.map(|limit| Arc::new(Table::new(settings.quota(limit)))),
-            counters: Arc::default(),
+            shared: Shared::new(&settings.store, &counters, None)?,
+            counters,
             hasher,
             settings,
-        }
+        })
     }
 
     /// These limits under new settings: each whose quota is the same keeps its counters, and shares
-    /// them with `self` while both are in use; each other starts afresh.
-    #[must_use]
-    pub fn with_settings(&self, settings: Settings) -> Self {
+    /// them with `self` while both are in use; each other starts afresh. A connection to the same
+    /// shared store is kept as well.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Limits::new`].
+    pub fn with_settings(&self, settings: Settings) -> Result<Self, LimitsError> {
         let addresses = if settings.per_ip == self.settings.per_ip {
             Arc::clone(&self.addresses)
         } else {
@@ -122,12 +108,32 @@ impl Limits {
                 Arc::new(Table::new(settings.quota(limit)))
             }
         });
-        Self {
+        Ok(Self {
             addresses,
             tables,
+            shared: Shared::new(&settings.store, &self.counters, self.shared.as_ref())?,
             counters: Arc::clone(&self.counters),
             hasher: self.hasher.clone(),
             settings,
+        })
+    }
+
+    /// Whether the counters are shared with other replicas. If so, no `tower_governor` layer is
+    /// wanted: [`Passage::admit_address`] asks the per-IP limit, too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Connects to the shared store, if there is one, and waits for it for at most `patience`. Says
+    /// whether it answers; if not, it is tried again until it does. Wants a Tokio runtime.
+    ///
+    /// Without this call the first request connects, and is decided by `on_outage` if that takes
+    /// long.
+    pub async fn connect(&self, patience: Duration) -> bool {
+        match &self.shared {
+            Some(shared) => shared.store.connect(patience).await,
+            None => true,
         }
     }
 
@@ -159,6 +165,7 @@ impl Limits {
         self.exceeded(
             LimitName::PerIp,
             Duration::from_secs(whole_seconds.saturating_add(1)),
+            true,
         )
     }
 
@@ -183,10 +190,15 @@ impl Limits {
                 LimitStatistics {
                     limit,
                     refused: self.counters.refused(limit),
+                    would_have_refused: self.counters.would_have_refused(limit),
                     keys,
                     full,
                 }
             }),
+            store: self
+                .shared
+                .as_ref()
+                .map(|shared| self.counters.store(shared.store.is_up())),
         }
     }
 
@@ -216,23 +228,80 @@ impl Limits {
         self.hasher.hash_one(counted)
     }
 
-    fn take(&self, limit: LimitName, key: u64) -> Result<(), Refusal> {
-        let taken = self.tables[limit as usize].take(key);
-        taken.map_err(|wait| Refusal::Exceeded(self.exceeded(limit, wait)))
+    /// Decides in this process; refused, it gives the time to wait.
+    fn decide(&self, step: &Step) -> Result<(), Duration> {
+        let table = &self.tables[step.limit as usize];
+        if step.counts {
+            table.take(step.key)
+        } else {
+            table.peek(step.key)
+        }
     }
 
-    fn look(&self, limit: LimitName, key: u64) -> Result<(), Refusal> {
-        let seen = self.tables[limit as usize].peek(key);
-        seen.map_err(|wait| Refusal::Exceeded(self.exceeded(limit, wait)))
+    async fn decide_shared(
+        &self,
+        shared: &Shared,
+        steps: &[Step],
+        questions: &[Question],
+    ) -> Result<(), Refusal> {
+        let refused = match shared.store.ask(questions).await {
+            Ok(Verdict::Admitted) => None,
+            Ok(Verdict::Refused(index, wait)) => Some((steps[index].limit, wait)),
+            Err(Away) => {
+                self.counters.count_decision_without_store();
+                match shared.on_outage {
+                    OnOutage::Closed if shared.enforce => return Err(Refusal::Unavailable),
+                    OnOutage::Closed | OnOutage::Open => None,
+                    OnOutage::Local => steps.iter().find_map(|step| {
+                        let wait = self.decide(step).err()?;
+                        Some((step.limit, wait))
+                    }),
+                }
+            }
+        };
+        refused.map_or(Ok(()), |(limit, wait)| self.refuse(limit, wait))
     }
 
-    fn exceeded(&self, limit: LimitName, retry_after: Duration) -> Exceeded {
-        self.counters.count_refusal(limit);
+    /// Counts a refusal, and gives it unless limits are not enforced.
+    fn refuse(&self, limit: LimitName, wait: Duration) -> Result<(), Refusal> {
+        let enforced = self.shared.as_ref().is_none_or(|shared| shared.enforce);
+        let exceeded = self.exceeded(limit, wait, enforced);
+        if enforced {
+            Err(Refusal::Exceeded(exceeded))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn exceeded(&self, limit: LimitName, retry_after: Duration, enforced: bool) -> Exceeded {
+        self.counters.count_refusal(limit, enforced);
         Exceeded {
             limit,
             quota: self.quota(limit),
             retry_after,
         }
+    }
+}
+
+impl Shared {
+    fn new(
+        store: &Store,
+        counters: &Arc<Counters>,
+        before: Option<&Self>,
+    ) -> Result<Option<Self>, LimitsError> {
+        let Store::Shared(settings) = store else {
+            return Ok(None);
+        };
+        let kept = before.filter(|before| before.store.fits(settings));
+        let store = match kept {
+            Some(kept) => Arc::clone(&kept.store),
+            None => SharedStore::new(settings.clone(), Arc::clone(counters))?,
+        };
+        Ok(Some(Self {
+            store,
+            on_outage: settings.on_outage,
+            enforce: settings.enforce,
+        }))
     }
 }
 
@@ -273,6 +342,7 @@ mod tests {
             per_caller: hourly(3),
             per_user: hourly(2),
             failed_auth: hourly(10),
+            store: Store::Memory,
         }
     }
 
@@ -283,12 +353,13 @@ mod tests {
     fn limit(refusal: Result<(), Refusal>) -> LimitName {
         match refusal.unwrap_err() {
             Refusal::Exceeded(exceeded) => exceeded.limit,
+            Refusal::Unavailable => panic!("there is nothing to be away"),
         }
     }
 
     #[tokio::test]
     async fn callers_and_users_are_counted_each_for_itself() {
-        let limits = Limits::new(settings());
+        let limits = Limits::new(settings()).unwrap();
         let mut passage = limits.passage(ip("192.0.2.1"));
         for _ in 0..3 {
             assert_eq!(passage.admit_caller("shop").await, Ok(()));
@@ -312,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_tenth_wrong_key_is_told_so_and_then_even_a_right_one_is_refused() {
-        let limits = Limits::new(settings());
+        let limits = Limits::new(settings()).unwrap();
         let mut passage = limits.passage(ip("192.0.2.1"));
         for _ in 0..10 {
             assert_eq!(passage.admit_address().await, Ok(()));
@@ -331,12 +402,17 @@ mod tests {
 
     #[test]
     fn of_500_wrong_keys_at_once_exactly_the_burst_is_told_so() {
-        let limits = Limits::new(settings());
+        let wrong_key = Step {
+            limit: LimitName::FailedAuth,
+            key: 1,
+            counts: true,
+        };
+        let limits = Limits::new(settings()).unwrap();
         let limits = &limits;
         let told: usize = std::thread::scope(|scope| {
             let client = || {
                 (0..50)
-                    .filter(|_| limits.take(LimitName::FailedAuth, 1).is_ok())
+                    .filter(|_| limits.decide(&wrong_key).is_ok())
                     .count()
             };
             let clients: Vec<_> = (0..10).map(|_| scope.spawn(client)).collect();
@@ -347,7 +423,7 @@ mod tests {
 
     #[test]
     fn exempt_networks_are_known_through_ipv6_too() {
-        let limits = Limits::new(settings());
+        let limits = Limits::new(settings()).unwrap();
         for (address, exempt) in [
             ("10.1.2.3", true),
             ("::ffff:10.1.2.3", true),
@@ -361,7 +437,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_keeps_the_counters_of_unchanged_limits_and_renews_the_changed() {
-        let before = Limits::new(settings());
+        let before = Limits::new(settings()).unwrap();
         let mut passage = before.passage(ip("192.0.2.1"));
         for _ in 0..2 {
             assert_eq!(passage.admit_user("acme", "usr_1").await, Ok(()));
@@ -373,10 +449,12 @@ mod tests {
             limit(passage.admit_caller("shop").await),
             LimitName::PerCaller
         );
-        let after = before.with_settings(Settings {
-            per_caller: Quota::new(2, HOUR, 3).unwrap(),
-            ..settings()
-        });
+        let after = before
+            .with_settings(Settings {
+                per_caller: Quota::new(2, HOUR, 3).unwrap(),
+                ..settings()
+            })
+            .unwrap();
         let mut passage = after.passage(ip("192.0.2.1"));
         assert_eq!(
             limit(passage.admit_user("acme", "usr_1").await),
@@ -386,16 +464,47 @@ mod tests {
         assert!(Arc::ptr_eq(before.addresses(), after.addresses()));
         let counted = after.statistics().limits.map(|limit| limit.refused);
         assert_eq!(counted, [0, 0, 1, 1], "the counts go on");
-        let changed = before.with_settings(Settings {
-            per_ip: Quota::new(1, HOUR, 5).unwrap(),
-            ..settings()
-        });
+        let changed = before
+            .with_settings(Settings {
+                per_ip: Quota::new(1, HOUR, 5).unwrap(),
+                ..settings()
+            })
+            .unwrap();
         assert!(!Arc::ptr_eq(before.addresses(), changed.addresses()));
     }
 
     #[test]
+    fn a_store_that_cannot_be_used_is_refused_without_showing_its_url() {
+        let store = |url: &str| Settings {
+            store: Store::Shared(SharedSettings {
+                url: url.into(),
+                on_outage: OnOutage::Local,
+                enforce: true,
+                prefix: "signet".to_owned(),
+                pepper: None,
+            }),
+            ..settings()
+        };
+        for (url, refusal) in [
+            ("hunter2", Some(LimitsError::Url)),
+            ("http://:hunter2@host", Some(LimitsError::Url)),
+            ("redis://:hunter2@host:port", Some(LimitsError::Url)),
+            (
+                "rediss://:hunter2@host/#insecure",
+                Some(LimitsError::Insecure),
+            ),
+            ("rediss://user:hunter2@host:6379", None),
+            ("valkey://host", None),
+        ] {
+            let error = Limits::new(store(url)).err();
+            assert_eq!(error, refusal, "{url}");
+            assert!(error.is_none_or(|it| !it.to_string().contains("hunter2")));
+        }
+    }
+
+    #[test]
     fn a_refusal_by_the_layer_never_names_too_short_a_wait() {
-        let limits = Limits::new(settings());
+        let limits = Limits::new(settings()).unwrap();
         for (floored, told) in [(0, 1), (11, 12)] {
             let refusal = limits.refused_by_layer(floored);
             assert_eq!(refusal.retry_after_seconds(), told);
@@ -406,10 +515,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_sweeper_sweeps_and_ends_with_its_limits() {
-        let limits = Arc::new(Limits::new(Settings {
-            per_user: Quota::new(1000, Duration::from_secs(1), 1).unwrap(),
-            ..settings()
-        }));
+        let limits = Arc::new(
+            Limits::new(Settings {
+                per_user: Quota::new(1000, Duration::from_secs(1), 1).unwrap(),
+                ..settings()
+            })
+            .unwrap(),
+        );
         let mut passage = limits.passage(ip("192.0.2.1"));
         assert_eq!(passage.admit_user("acme", "usr_1").await, Ok(()));
         let sweeper = tokio::spawn(limits.sweep_forever(Duration::from_millis(1)));

@@ -4,68 +4,143 @@ use std::net::IpAddr;
 
 use super::address::AddressKey;
 use super::quota::LimitName;
+use super::shared::Question;
 use super::{Limits, Refusal};
+
+/// Whom a limit counts.
+#[derive(Clone, Copy, Hash)]
+pub(super) enum Counted<'a> {
+    Address(AddressKey),
+    Caller(&'a str),
+    /// A user of an app, the app first.
+    User(&'a str, &'a str),
+}
+
+/// One limit that a request meets.
+pub(super) struct Step {
+    pub(super) limit: LimitName,
+    /// Under which key this process counts it.
+    pub(super) key: u64,
+    /// `false` only looks whether the limit is spent.
+    pub(super) counts: bool,
+}
 
 /// One request's way through the limits. Ask in this order, each as soon as it can be asked:
 ///
 /// 1. [`Passage::admit_address`];
 /// 2. [`Passage::record_failed_authentication`] when the key was wrong, and the request ends;
 /// 3. [`Passage::admit_caller`];
-/// 4. [`Passage::admit_user`].
+/// 4. [`Passage::admit_user`];
+/// 5. [`Passage::settle`] when the request ends before its user is known, and before any work that
+///    is dear, such as asking another service.
 ///
-/// In memory each is decided when it is asked, without a wait.
+/// In memory each is decided when it is asked, without a wait, and `settle` has nothing to do.
+///
+/// With a shared store a decision is a round trip, so the first and third only note what is to be
+/// asked; the second, fourth and fifth ask all that is noted, in the same order. That is one round
+/// trip for a request that needs one. What comes between a note and its decision is reading the
+/// headers and a bounded body of a caller whose key was right, which costs less than the trip.
 pub struct Passage<'a> {
     limits: &'a Limits,
-    address: AddressKey,
+    ip: IpAddr,
+    // What is noted: the same steps twice, once for this process and once for the store.
+    steps: Vec<Step>,
+    questions: Vec<Question>,
 }
 
 impl<'a> Passage<'a> {
-    pub(super) fn new(limits: &'a Limits, address: IpAddr) -> Self {
+    pub(super) fn new(limits: &'a Limits, ip: IpAddr) -> Self {
         Self {
             limits,
-            address: AddressKey::of(address),
+            ip,
+            steps: Vec::new(),
+            questions: Vec::new(),
         }
     }
 
-    /// May this address ask at all? Looks whether wrong keys have spent its failed-auth limit.
+    /// May this address ask at all? It meets the per-IP limit (unless it is exempt), and must not
+    /// have spent its failed-auth limit with wrong keys.
     ///
-    /// The per-IP limit itself is not asked here: `tower_governor`'s layer has done so.
+    /// In memory the per-IP limit is not met here: `tower_governor`'s layer has seen to it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Exceeded`] while it is spent.
+    /// [`Refusal::Exceeded`] if not; with a shared store not from here.
     pub async fn admit_address(&mut self) -> Result<(), Refusal> {
-        let key = self.limits.key(self.address);
-        self.limits.look(LimitName::FailedAuth, key)
+        let address = Counted::Address(AddressKey::of(self.ip));
+        if self.limits.is_shared() && !self.limits.is_exempt(self.ip) {
+            self.meet(LimitName::PerIp, address, true)?;
+        }
+        self.meet(LimitName::FailedAuth, address, false)
     }
 
     /// Counts a wrong key. `Ok` means that the client is to be told so (401).
     ///
     /// # Errors
     ///
-    /// [`Refusal::Exceeded`] when the limit had been spent before: it is told that instead.
+    /// [`Refusal::Exceeded`] when a limit had been spent before: the client is told that instead.
+    /// [`Refusal::Unavailable`] if the shared store is away and `on_outage` is `closed`.
     pub async fn record_failed_authentication(&mut self) -> Result<(), Refusal> {
-        let key = self.limits.key(self.address);
-        self.limits.take(LimitName::FailedAuth, key)
+        // Counting answers what a look would have.
+        if self.steps.last().is_some_and(|step| !step.counts) {
+            self.steps.pop();
+            self.questions.pop();
+        }
+        let address = Counted::Address(AddressKey::of(self.ip));
+        self.meet(LimitName::FailedAuth, address, true)?;
+        self.settle().await
     }
 
     /// May this authenticated caller ask now?
     ///
     /// # Errors
     ///
-    /// [`Refusal::Exceeded`] if it has asked too often.
+    /// [`Refusal::Exceeded`] if it has asked too often; with a shared store not from here.
     pub async fn admit_caller(&mut self, caller: &str) -> Result<(), Refusal> {
-        self.limits
-            .take(LimitName::PerCaller, self.limits.key(caller))
+        self.meet(LimitName::PerCaller, Counted::Caller(caller), true)
     }
 
     /// May a token be issued for this user of this app now?
     ///
     /// # Errors
     ///
-    /// [`Refusal::Exceeded`] if too many have been.
+    /// [`Refusal::Exceeded`] if too many have been, or if anything noted before says so.
+    /// [`Refusal::Unavailable`] if the shared store is away and `on_outage` is `closed`.
     pub async fn admit_user(&mut self, app: &str, user: &str) -> Result<(), Refusal> {
-        self.limits
-            .take(LimitName::PerUser, self.limits.key((app, user)))
+        self.meet(LimitName::PerUser, Counted::User(app, user), true)?;
+        self.settle().await
+    }
+
+    /// Decides what has only been noted so far.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Passage::admit_user`].
+    pub async fn settle(&mut self) -> Result<(), Refusal> {
+        let steps = std::mem::take(&mut self.steps);
+        let questions = std::mem::take(&mut self.questions);
+        match &self.limits.shared {
+            Some(shared) if !steps.is_empty() => {
+                self.limits.decide_shared(shared, &steps, &questions).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn meet(&mut self, limit: LimitName, who: Counted<'_>, counts: bool) -> Result<(), Refusal> {
+        let step = Step {
+            limit,
+            key: self.limits.key(who),
+            counts,
+        };
+        let Some(shared) = &self.limits.shared else {
+            let decided = self.limits.decide(&step);
+            return decided.or_else(|wait| self.limits.refuse(limit, wait));
+        };
+        let quota = self.limits.quota(limit);
+        self.steps.push(step);
+        self.questions
+            .push(shared.store.question(limit, quota, who, counts));
+        Ok(())
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::LimitsError;
+use super::settings::LimitsError;
 
 /// The longest time that a spent limit may need to fill up again: beyond a year it is a ban, and
 /// far beyond it the arithmetic in nanoseconds would overflow.
-const LONGEST_REFILL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(super) const LONGEST_REFILL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The four limits, in the order in which they are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,12 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// What never refuses the shared store's probe of itself.
+    pub(super) const PROBE: Self = Self {
+        period: Duration::from_micros(1),
+        burst: NonZeroU32::MAX,
+    };
+
     /// `rate` requests every `per`, and up to `burst` at once.
     ///
     /// # Errors
