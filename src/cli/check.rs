@@ -5,7 +5,8 @@ use super::{Configuration, Trouble, print};
 pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let (loaded, _) = configuration.load()?;
     let snapshot = &loaded.snapshot;
-    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let counted =
+        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     print(&format!(
         "ok: {}, {}, {}; every key signs and verifies",
         counted(snapshot.apps.len(), "app"),

@@ -40,7 +40,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Trouble> {
     if !arguments.listen.ip().is_loopback() {
-        return Err(Trouble::Usage("`signet dev` listens on this machine only; name 127.0.0.1, or use `signet serve`".to_owned()));
+        return Err(Trouble::Usage(
+            "`signet dev` listens on this machine only; name 127.0.0.1, or use `signet serve`"
+                .to_owned(),
+        ));
     }
     let sink = Sink::new(std::io::stdout())?;
     let ended = Dev::prepare().and_then(|dev| dev.serve(arguments.listen, &sink));
@@ -61,9 +64,16 @@ struct CertificateFile(PathBuf);
 
 impl CertificateFile {
     fn write(pem: &str) -> Result<Self, Trouble> {
-        let name = format!("signet-dev-{}.pem", Uuid::from_bytes(random::bytes()).simple());
+        let name = format!(
+            "signet-dev-{}.pem",
+            Uuid::from_bytes(random::bytes()).simple()
+        );
         let file = Self(std::env::temp_dir().join(name));
-        OpenOptions::new().write(true).create_new(true).open(&file.0)?.write_all(pem.as_bytes())?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&file.0)?
+            .write_all(pem.as_bytes())?;
         Ok(file)
     }
 }
@@ -77,12 +87,22 @@ impl Drop for CertificateFile {
 
 impl Dev {
     fn prepare() -> Result<Self, Trouble> {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let names = vec![
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            "::1".to_owned(),
+        ];
         let made = rcgen::generate_simple_self_signed(names).map_err(anyhow::Error::from)?;
         let chain = made.cert.pem();
         let private_key = Zeroizing::new(made.signing_key.serialize_pem());
-        let tls = TlsIdentity::from_pem(chain.as_bytes(), private_key.as_bytes()).map_err(anyhow::Error::from)?;
-        Ok(Self { secret: secret::new_secret(), key: key::new_key(), certificate: CertificateFile::write(&chain)?, tls })
+        let tls = TlsIdentity::from_pem(chain.as_bytes(), private_key.as_bytes())
+            .map_err(anyhow::Error::from)?;
+        Ok(Self {
+            secret: secret::new_secret(),
+            key: key::new_key(),
+            certificate: CertificateFile::write(&chain)?,
+            tls,
+        })
     }
 
     #[tokio::main]
@@ -95,11 +115,23 @@ impl Dev {
         let origins = Origins::at(at(&main)?, at(&partner)?, at(&stranger)?);
         let clock = Clock::System;
         let sources = self.sources(&origins, at(&session)?, clock.clone())?;
-        let loaded = sources.load(None).map_err(|problems| Trouble::Refused(problems.to_string()))?;
+        let loaded = sources
+            .load(None)
+            .map_err(|problems| Trouble::Refused(problems.to_string()))?;
         // An error only says that a log is running already.
         let _ = telemetry::start(sink, Format::for_stdout(), "info");
-        let service = service::start(loaded.snapshot, clock.clone(), Audit::new(sink.clone(), Format::for_stdout()));
-        let stand_ins = StandIns::new(TENANT, self.secret.as_bytes(), TOKEN_SECONDS, origins.clone(), clock);
+        let service = service::start(
+            loaded.snapshot,
+            clock.clone(),
+            Audit::new(sink.clone(), Format::for_stdout()),
+        );
+        let stand_ins = StandIns::new(
+            TENANT,
+            self.secret.as_bytes(),
+            TOKEN_SECONDS,
+            origins.clone(),
+            clock,
+        );
         let demo = dev::router(Arc::clone(&stand_ins));
         let side = dev::side_router(&stand_ins);
         let everything = demo.clone().fallback_service(http::public(&service));
@@ -108,8 +140,18 @@ impl Dev {
         let start = |listener: TcpListener, tls: Option<Arc<TlsSlot>>, routes: Router| {
             let routes = tower::ServiceExt::<Request<Body>>::map_request(routes, |request| request);
             let gauges = Arc::new(Gauges::default());
-            let settings = Settings { shutdown_grace: std::time::Duration::from_secs(2), ..Settings::default() };
-            tokio::spawn(server::serve(listener, tls, http::for_sockets(routes), settings, gauges, stopping.clone()))
+            let settings = Settings {
+                shutdown_grace: std::time::Duration::from_secs(2),
+                ..Settings::default()
+            };
+            tokio::spawn(server::serve(
+                listener,
+                tls,
+                http::for_sockets(routes),
+                settings,
+                gauges,
+                stopping.clone(),
+            ))
         };
         let (session_at, admin_at) = (at(&session)?, at(&admin)?);
         tracing::debug!(%session_at, "the stand-in for the app's session listens on {session_at}");
@@ -129,7 +171,12 @@ impl Dev {
         Ok(())
     }
 
-    fn sources(&self, origins: &Origins, session: SocketAddr, clock: Clock) -> Result<Sources, Trouble> {
+    fn sources(
+        &self,
+        origins: &Origins,
+        session: SocketAddr,
+        clock: Clock,
+    ) -> Result<Sources, Trouble> {
         let hash = KeyDigest::of(self.key.as_bytes()).to_hex();
         let environment: Environment = [
             // The certificate isn't a file, so signet itself isn't told that it has one.
@@ -139,14 +186,38 @@ impl Dev {
             ("SIGNET__APPS__DEMO__ALGORITHM", "HS256".to_owned()),
             ("SIGNET__APPS__DEMO__TOKEN_TTL", format!("{TOKEN_SECONDS}s")),
             ("SIGNET__APPS__DEMO__SECRET__ENV", "DEV_SECRET".to_owned()),
-            ("SIGNET__APPS__DEMO__BROWSER__PATH", "/api/support/token".to_owned()),
-            ("SIGNET__APPS__DEMO__BROWSER__ORIGINS", format!("{},{}", origins.main, origins.partner)),
-            ("SIGNET__APPS__DEMO__BROWSER__SESSION__RESOLVER", "introspect".to_owned()),
-            ("SIGNET__APPS__DEMO__BROWSER__SESSION__URL", format!("http://{session}/demo/session")),
-            ("SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__USER_ID", "/user/id".to_owned()),
-            ("SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__EMAIL", "/user/email".to_owned()),
-            ("SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__ROLES", "/user/roles".to_owned()),
-            ("SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__PLAN", "/user/plan".to_owned()),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__PATH",
+                "/api/support/token".to_owned(),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__ORIGINS",
+                format!("{},{}", origins.main, origins.partner),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__SESSION__RESOLVER",
+                "introspect".to_owned(),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__SESSION__URL",
+                format!("http://{session}/demo/session"),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__USER_ID",
+                "/user/id".to_owned(),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__EMAIL",
+                "/user/email".to_owned(),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__ROLES",
+                "/user/roles".to_owned(),
+            ),
+            (
+                "SIGNET__APPS__DEMO__BROWSER__SESSION__IDENTITY__PLAN",
+                "/user/plan".to_owned(),
+            ),
             ("SIGNET__CALLERS__SHOP__KEY_SHA256", hash),
             ("SIGNET__CALLERS__SHOP__APPS", "demo".to_owned()),
             ("SIGNET__CALLERS__SHOP__ROLES", "*".to_owned()),
@@ -155,11 +226,20 @@ impl Dev {
         .into_iter()
         .collect();
         let secrets = [("DEV_SECRET".to_owned(), Secret::from(self.secret.as_str()))];
-        Ok(Sources::new(None, environment, Variables::Given(secrets.into()), clock)?)
+        Ok(Sources::new(
+            None,
+            environment,
+            Variables::Given(secrets.into()),
+            clock,
+        )?)
     }
 
     fn greeting(&self, origins: &Origins, admin: SocketAddr) -> String {
-        let Origins { main, partner, stranger } = origins;
+        let Origins {
+            main,
+            partner,
+            stranger,
+        } = origins;
         format!(
             "signet dev: all of this lives in this process and ends with it (Ctrl-C)
 

@@ -21,7 +21,9 @@ pub(super) fn run(command: &Command) -> Result<(), Trouble> {
     let Command::New { caller } = command;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !(1..=64).contains(&caller.len()) || !caller.chars().all(fits) {
-        return Err(Trouble::Usage("a caller's name has 1 to 64 letters, digits, `.`, `_` and `-`".to_owned()));
+        return Err(Trouble::Usage(
+            "a caller's name has 1 to 64 letters, digits, `.`, `_` and `-`".to_owned(),
+        ));
     }
     let key = new_key();
     let hash = KeyDigest::of(key.as_bytes()).to_hex();

@@ -117,12 +117,19 @@ fn print(text: &str) -> Result<(), Trouble> {
 
 impl Configuration {
     fn sources(self) -> Result<Sources, Trouble> {
-        Ok(Sources::new(self.config, Environment::from_process(), Variables::Process, Clock::System)?)
+        Ok(Sources::new(
+            self.config,
+            Environment::from_process(),
+            Variables::Process,
+            Clock::System,
+        )?)
     }
 
     fn load(self) -> Result<(Loaded, Sources), Trouble> {
         let sources = self.sources()?;
-        let loaded = sources.load(None).map_err(|problems| Trouble::Refused(problems.to_string()))?;
+        let loaded = sources
+            .load(None)
+            .map_err(|problems| Trouble::Refused(problems.to_string()))?;
         Ok((loaded, sources))
     }
 }

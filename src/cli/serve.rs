@@ -11,7 +11,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Configuration, Trouble};
-use crate::clock::Clock;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::http::{self, Service};
 use crate::random;
@@ -21,6 +20,8 @@ use crate::telemetry::{self, Audit, Format, Sink};
 
 /// How often the limits' tables are swept.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long a start waits for the limits' shared store.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let sink = Sink::new(std::io::stdout())?;
@@ -29,7 +30,11 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
             // Nothing is configured yet, so the refusal is told in the default form.
             start_log(&sink, Format::for_stdout(), "info");
             for problem in problems {
-                tracing::error!(origin = problem.origin, path = problem.path, "refused to start: {problem}");
+                tracing::error!(
+                    origin = problem.origin,
+                    path = problem.path,
+                    "refused to start: {problem}"
+                );
             }
             Trouble::Refused(String::new())
         })?;
@@ -77,12 +82,21 @@ fn level(configured: LogLevel) -> &'static str {
 async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Trouble> {
     // The first random number takes tens of milliseconds; no request shall wait for it.
     let _: [u8; 1] = random::bytes();
-    let Loaded { config, snapshot, tls } = loaded;
+    let Loaded {
+        config,
+        snapshot,
+        tls,
+    } = loaded;
     let tls = tls.map(|identity| Arc::new(TlsSlot::new(identity)));
     let public = bind(config.server.listen)?;
     let admin = bind(config.admin.listen)?;
     let mut signals = Signals::new()?;
     let service = service::start(snapshot, sources.clock.clone(), audit);
+    if !service.snapshot.load().limits.connect(STORE_PATIENCE).await {
+        tracing::warn!(
+            "the limits' shared store does not answer; `on_outage` decides until it does"
+        );
+    }
     tracing::info!(
         address = %config.server.listen,
         admin = %config.admin.listen,
@@ -131,7 +145,8 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Trouble> {
-    server::bind(address).map_err(|error| Trouble::Refused(format!("can't listen on {address}: {error}")))
+    server::bind(address)
+        .map_err(|error| Trouble::Refused(format!("can't listen on {address}: {error}")))
 }
 
 fn settings(config: &Config) -> server::Settings {
@@ -156,7 +171,11 @@ fn report(drained: Drained) {
     if drained.finished {
         tracing::info!("stopped: everything in flight was finished");
     } else {
-        tracing::warn!(cut = drained.cut, "stopped: {} connections were cut after the grace", drained.cut);
+        tracing::warn!(
+            cut = drained.cut,
+            "stopped: {} connections were cut after the grace",
+            drained.cut
+        );
     }
 }
 

@@ -66,16 +66,27 @@ async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
 
 async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
     let snapshot = service.snapshot.load();
-    let limits = snapshot.limits.statistics().limits;
+    let statistics = snapshot.limits.statistics();
     let readings = Readings {
         connections: service.gauges.open(),
         handshakes_failed: service.gauges.handshake_failures(),
         log_lines_dropped: service.audit.dropped(),
         in_flight: service.in_flight.load(Ordering::Relaxed) as u64,
-        limits: limits
+        limits: statistics
+            .limits
             .iter()
-            .map(|limit| (limit.limit.as_str(), limit.refused, limit.keys as u64))
+            .map(|it| {
+                (
+                    it.limit.as_str(),
+                    it.refused,
+                    it.would_have_refused,
+                    it.keys as u64,
+                )
+            })
             .collect(),
+        store: statistics
+            .store
+            .map(|store| (store.up, store.outages, store.decided_without)),
     };
     (
         [(CONTENT_TYPE, METRICS_MEDIA_TYPE)],

@@ -323,6 +323,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Exceeded(exceeded) => Self::RateLimited(exceeded),
+            Refusal::Unavailable => Self::LimitsUnavailable,
         }
     }
 }

@@ -278,7 +278,9 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let context = context(&request);
         let address: IpAddr = context.client.address;
-        if is_health(&request) || context.snapshot.limits.is_exempt(address) {
+        let limits = &context.snapshot.limits;
+        // Counters that replicas share are asked by the routes, together with the other limits.
+        if is_health(&request) || limits.is_shared() || limits.is_exempt(address) {
             return Either::Left(self.0.call(request));
         }
         let AddressGuard(config) = &context.snapshot.address_guard;

@@ -56,6 +56,11 @@ async fn issue_token(
         return Err(Failure::OriginNotAllowed);
     }
 
+    // How often, before anybody else is asked about it.
+    let mut passage = snapshot.limits.passage(context.client.address);
+    passage.admit_browser().await?;
+    passage.settle().await?;
+
     // Who is it.
     let session = SessionRequest {
         headers: &head.headers,
@@ -86,11 +91,9 @@ async fn issue_token(
     let identity = agree(browser, &said, known)?;
     trail.user = Some(identity.user_id.clone());
 
-    // How often. An anonymous user is new each time; the address bounds those.
+    // How often for one user. An anonymous user is new each time; the address bounds those.
     if !identity.anonymous {
-        snapshot
-            .limits
-            .passage(context.client.address)
+        passage
             .admit_user(app.name().as_str(), &identity.user_id)
             .await?;
     }

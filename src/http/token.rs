@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Request, Response};
 use axum::response::IntoResponse;
 use base64::Engine;
@@ -13,8 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::body::{self, MediaType};
 use super::envelope::{Context, Issued, Trail};
 use super::error::Failure;
-use super::snapshot::Service;
+use super::snapshot::{Service, Snapshot};
 use crate::caller::Unproven;
+use crate::limits::Passage;
 use crate::random;
 use crate::token::{App, Asked, Denial, Dice, Grant, Json, MintError, Minted, mint};
 
@@ -40,8 +42,24 @@ async fn issue_token(
         .expect("the envelope gives every request its context");
     let snapshot = &context.snapshot;
 
-    // Who asks: decided from the headers alone, so that a stranger's body is never read.
     let mut passage = snapshot.limits.passage(context.client.address);
+    let issued = decide_and_mint(service, snapshot, &head, body, &mut passage, trail).await;
+    if issued.is_err() {
+        // A request that ends early has met limits all the same.
+        passage.settle().await?;
+    }
+    issued
+}
+
+async fn decide_and_mint(
+    service: &Service,
+    snapshot: &Snapshot,
+    head: &Parts,
+    body: Body,
+    passage: &mut Passage<'_>,
+    trail: &mut Trail,
+) -> Result<Response<Body>, Failure> {
+    // Who asks: decided from the headers alone, so that a stranger's body is never read.
     passage.admit_address().await?;
     let caller = match snapshot.callers.authenticate(&head.headers) {
         Ok(caller) => caller,

@@ -67,11 +67,29 @@ impl<'a> Passage<'a> {
     ///
     /// [`Refusal::Exceeded`] if not; with a shared store not from here.
     pub async fn admit_address(&mut self) -> Result<(), Refusal> {
-        let address = Counted::Address(AddressKey::of(self.ip));
+        self.admit_browser().await?;
+        self.meet(
+            LimitName::FailedAuth,
+            Counted::Address(AddressKey::of(self.ip)),
+            false,
+        )
+    }
+
+    /// May a browser at this address ask at all? It meets the per-IP limit, unless the layer has seen
+    /// to that; a backend's wrong keys from there are not a browser's.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Exceeded`] if not; with a shared store not from here.
+    pub async fn admit_browser(&mut self) -> Result<(), Refusal> {
         if self.limits.is_shared() && !self.limits.is_exempt(self.ip) {
-            self.meet(LimitName::PerIp, address, true)?;
+            self.meet(
+                LimitName::PerIp,
+                Counted::Address(AddressKey::of(self.ip)),
+                true,
+            )?;
         }
-        self.meet(LimitName::FailedAuth, address, false)
+        Ok(())
     }
 
     /// Counts a wrong key. `Ok` means that the client is to be told so (401).

@@ -29,7 +29,10 @@ pub(super) fn load(config: &Config, sources: &Sources, problems: &mut Vec<Proble
             apps.insert(app.name.clone(), Arc::new(ready));
         }
     }
-    Signing { apps, secrets: seen.0.into_iter().map(|(_, digest)| digest).collect() }
+    Signing {
+        apps,
+        secrets: seen.0.into_iter().map(|(_, digest)| digest).collect(),
+    }
 }
 
 fn compile_profiles(config: &Config, problems: &mut Vec<Problem>) -> HashMap<String, Arc<Profile>> {
@@ -51,7 +54,12 @@ fn compile_profiles(config: &Config, problems: &mut Vec<Problem>) -> HashMap<Str
             }
             Err(found) => {
                 for problem in found {
-                    note(problems, config, &format!("profiles.{}.{}", profile.name, problem.path), problem.message);
+                    note(
+                        problems,
+                        config,
+                        &format!("profiles.{}.{}", profile.name, problem.path),
+                        problem.message,
+                    );
                 }
             }
         }
@@ -67,7 +75,11 @@ impl Seen {
     /// The path under which the same secret stands already.
     fn earlier(&mut self, path: &str, secret: &Secret) -> Option<String> {
         let digest = KeyDigest::of(secret.expose());
-        let earlier = self.0.iter().find(|(_, seen)| *seen == digest).map(|(path, _)| path.clone());
+        let earlier = self
+            .0
+            .iter()
+            .find(|(_, seen)| *seen == digest)
+            .map(|(path, _)| path.clone());
         if earlier.is_none() {
             self.0.push((path.to_owned(), digest));
         }
@@ -98,7 +110,12 @@ fn load_keys(
             }
         };
         if let Some(earlier) = seen.earlier(&key.path, &secret) {
-            note(problems, config, &key.path, format!("is the same secret as {earlier}; every key needs its own"));
+            note(
+                problems,
+                config,
+                &key.path,
+                format!("is the same secret as {earlier}; every key needs its own"),
+            );
         }
         let id = key.id.as_deref().or(app.key_id.as_deref());
         let made = if is_pem {
@@ -107,14 +124,24 @@ fn load_keys(
             Key::from_secret(KeyId::from(id.unwrap_or(&app.name)), app.algorithm, &secret)
         };
         match made {
-            Ok(made) => keys.push(ScheduledKey { key: made, activate_at: key.activate_at, retire_at: key.retire_at }),
+            Ok(made) => keys.push(ScheduledKey {
+                key: made,
+                activate_at: key.activate_at,
+                retire_at: key.retire_at,
+            }),
             Err(error) => note(problems, config, &key.path, error),
         }
     }
     (problems.len() == before).then_some(keys)
 }
 
-fn build(app: &config::App, config: &Config, profile: Arc<Profile>, keys: Vec<ScheduledKey>, problems: &mut Vec<Problem>) -> Option<App> {
+fn build(
+    app: &config::App,
+    config: &Config,
+    profile: Arc<Profile>,
+    keys: Vec<ScheduledKey>,
+    problems: &mut Vec<Problem>,
+) -> Option<App> {
     let token_ttl_seconds = seconds(app.token_ttl);
     let settings = AppSettings {
         name: AppName::from(app.name.as_str()),
@@ -127,7 +154,9 @@ fn build(app: &config::App, config: &Config, profile: Arc<Profile>, keys: Vec<Sc
         token_id: app.token_id,
         keyring: Keyring::new(keys, token_ttl_seconds),
     };
-    App::new(settings).map_err(|error| note(problems, config, &format!("apps.{}", app.name), error)).ok()
+    App::new(settings)
+        .map_err(|error| note(problems, config, &format!("apps.{}", app.name), error))
+        .ok()
 }
 
 fn seconds(duration: std::time::Duration) -> i64 {

@@ -11,8 +11,8 @@ use super::{Sources, note};
 use crate::config::{self, Config, JwtKeys, Problem};
 use crate::http::{Browser, Snapshot};
 use crate::identity::{
-    Introspect, IntrospectSettings, JwksCache, JwtRules, JwtSession, JwtVerifier, KeySet, KeySource, Pointers, Presented, Resolver,
-    TrustedHeader, UpstreamUrl,
+    Introspect, IntrospectSettings, JwksCache, JwtRules, JwtSession, JwtVerifier, KeySet,
+    KeySource, Pointers, Presented, Resolver, TrustedHeader, UpstreamUrl,
 };
 use crate::secrets::{Encoding, SecretName, SecretRef};
 use crate::signing::Algorithm;
@@ -31,7 +31,9 @@ pub(super) fn load(
 ) -> HashMap<String, Arc<Browser>> {
     let mut browsers = HashMap::new();
     for app in &config.apps {
-        let Some(browser) = &app.browser else { continue };
+        let Some(browser) = &app.browser else {
+            continue;
+        };
         let path = format!("apps.{}.browser.session", app.name);
         let resolver = match resolver(browser, sources, previous) {
             Ok(resolver) => resolver,
@@ -41,7 +43,9 @@ pub(super) fn load(
             }
         };
         // An app that couldn't be made is noted already.
-        let Some(ready) = apps.get(&app.name) else { continue };
+        let Some(ready) = apps.get(&app.name) else {
+            continue;
+        };
         let browser = Browser {
             app: Arc::clone(ready),
             origins: browser.origins.clone(),
@@ -62,47 +66,92 @@ fn wrong<E: ToString>(setting: &'static str) -> impl FnOnce(E) -> Wrong {
     move |error| (setting, error.to_string())
 }
 
-fn resolver(browser: &config::Browser, sources: &Sources, previous: Option<&Snapshot>) -> Result<Resolver, Wrong> {
+fn resolver(
+    browser: &config::Browser,
+    sources: &Sources,
+    previous: Option<&Snapshot>,
+) -> Result<Resolver, Wrong> {
     match &browser.session.resolver {
         config::Resolver::Anonymous => Ok(Resolver::Anonymous),
-        config::Resolver::Introspect { url, forward_headers, timeout, identity } => {
+        config::Resolver::Introspect {
+            url,
+            forward_headers,
+            timeout,
+            identity,
+        } => {
             let settings = IntrospectSettings {
                 url: url.parse().map_err(wrong(".url"))?,
-                forward_headers: forward_headers.iter().map(|name| header(name, ".forward_headers")).collect::<Result<_, _>>()?,
+                forward_headers: forward_headers
+                    .iter()
+                    .map(|name| header(name, ".forward_headers"))
+                    .collect::<Result<_, _>>()?,
                 timeout: *timeout,
                 identity: pointers(identity)?,
                 max_concurrent: MAX_CONCURRENT,
             };
             let resolver = Introspect::new(settings, sources.upstream.clone());
-            Ok(Resolver::Introspect(resolver.map_err(wrong(".forward_headers"))?))
+            Ok(Resolver::Introspect(
+                resolver.map_err(wrong(".forward_headers"))?,
+            ))
         }
-        config::Resolver::Jwt { cookie, keys, issuer, audience, algorithms, identity, timeout } => {
-            let source = match keys {
-                JwtKeys::File(path) => KeySource::Fixed(Arc::new(key_set(path)?)),
-                JwtKeys::Secret(reference) => {
-                    let secret = reference.read(&sources.variables).map_err(wrong(".secret"))?;
-                    if let Some(weakness) = secret.weakness() {
-                        return Err((".secret", weakness.to_string()));
+        config::Resolver::Jwt {
+            cookie,
+            keys,
+            issuer,
+            audience,
+            algorithms,
+            identity,
+            timeout,
+        } => {
+            let source =
+                match keys {
+                    JwtKeys::File(path) => KeySource::Fixed(Arc::new(key_set(path)?)),
+                    JwtKeys::Secret(reference) => {
+                        let secret = reference
+                            .read(&sources.variables)
+                            .map_err(wrong(".secret"))?;
+                        if let Some(weakness) = secret.weakness() {
+                            return Err((".secret", weakness.to_string()));
+                        }
+                        KeySource::Secret(SecretSlice::from(secret.expose().to_vec()))
                     }
-                    KeySource::Secret(SecretSlice::from(secret.expose().to_vec()))
-                }
-                JwtKeys::Url(url) => {
-                    let url: UpstreamUrl = url.parse().map_err(wrong(".jwks_url"))?;
-                    let kept = previous.and_then(|previous| kept_cache(previous, &url));
-                    KeySource::Url(kept.unwrap_or_else(|| JwksCache::new(url, *timeout, sources.upstream.clone())))
-                }
-            };
+                    JwtKeys::Url(url) => {
+                        let url: UpstreamUrl = url.parse().map_err(wrong(".jwks_url"))?;
+                        let kept = previous.and_then(|previous| kept_cache(previous, &url));
+                        KeySource::Url(kept.unwrap_or_else(|| {
+                            JwksCache::new(url, *timeout, sources.upstream.clone())
+                        }))
+                    }
+                };
             let rules = JwtRules {
                 issuer: issuer.clone(),
                 audience: audience.clone(),
-                algorithms: algorithms.iter().copied().map(Algorithm::verifying).collect(),
+                algorithms: algorithms
+                    .iter()
+                    .copied()
+                    .map(Algorithm::verifying)
+                    .collect(),
             };
             let verifier = JwtVerifier::new(rules, source).map_err(wrong(""))?;
-            let presented = cookie.as_ref().map_or(Presented::Bearer, |name| Presented::Cookie(name.clone()));
-            Ok(Resolver::Jwt(JwtSession::new(presented, verifier, pointers(identity)?)))
+            let presented = cookie
+                .as_ref()
+                .map_or(Presented::Bearer, |name| Presented::Cookie(name.clone()));
+            Ok(Resolver::Jwt(JwtSession::new(
+                presented,
+                verifier,
+                pointers(identity)?,
+            )))
         }
-        config::Resolver::TrustedHeader { user_id, email, roles } => {
-            let optional = |name: &Option<String>| name.as_ref().map(|name| header(name, ".headers")).transpose();
+        config::Resolver::TrustedHeader {
+            user_id,
+            email,
+            roles,
+        } => {
+            let optional = |name: &Option<String>| {
+                name.as_ref()
+                    .map(|name| header(name, ".headers"))
+                    .transpose()
+            };
             Ok(Resolver::TrustedHeader(TrustedHeader {
                 user_id: header(user_id, ".headers")?,
                 email: optional(email)?,
@@ -114,20 +163,32 @@ fn resolver(browser: &config::Browser, sources: &Sources, previous: Option<&Snap
 
 /// The keys that another snapshot has fetched from the same place: a reload must not need the provider.
 fn kept_cache(previous: &Snapshot, url: &UpstreamUrl) -> Option<JwksCache> {
-    previous.browsers.values().find_map(|browser| match &browser.resolver {
-        Resolver::Jwt(session) => session.key_cache().filter(|cache| cache.url() == url).cloned(),
-        Resolver::Anonymous | Resolver::Introspect(_) | Resolver::TrustedHeader(_) => None,
-    })
+    previous
+        .browsers
+        .values()
+        .find_map(|browser| match &browser.resolver {
+            Resolver::Jwt(session) => session
+                .key_cache()
+                .filter(|cache| cache.url() == url)
+                .cloned(),
+            Resolver::Anonymous | Resolver::Introspect(_) | Resolver::TrustedHeader(_) => None,
+        })
 }
 
 fn key_set(path: &std::path::Path) -> Result<KeySet, Wrong> {
-    let file = SecretRef { name: SecretName::File(path.to_owned()), encoding: Encoding::Utf8 };
-    let json = file.read(&crate::secrets::Variables::default()).map_err(wrong(".jwks_file"))?;
+    let file = SecretRef {
+        name: SecretName::File(path.to_owned()),
+        encoding: Encoding::Utf8,
+    };
+    let json = file
+        .read(&crate::secrets::Variables::default())
+        .map_err(wrong(".jwks_file"))?;
     KeySet::from_json(json.expose()).map_err(wrong(".jwks_file"))
 }
 
 fn header(name: &str, setting: &'static str) -> Result<HeaderName, Wrong> {
-    name.parse().map_err(|_| (setting, format!("`{name}` is not the name of a header")))
+    name.parse()
+        .map_err(|_| (setting, format!("`{name}` is not the name of a header")))
 }
 
 fn pointers(identity: &config::Pointers) -> Result<Pointers, Wrong> {
@@ -138,6 +199,10 @@ fn pointers(identity: &config::Pointers) -> Result<Pointers, Wrong> {
         email: optional(&identity.email)?,
         roles: optional(&identity.roles)?,
         plan: optional(&identity.plan)?,
-        attributes: identity.attributes.iter().map(|(name, text)| Ok((name.clone(), pointer(text)?))).collect::<Result<_, _>>()?,
+        attributes: identity
+            .attributes
+            .iter()
+            .map(|(name, text)| Ok((name.clone(), pointer(text)?)))
+            .collect::<Result<_, _>>()?,
     })
 }

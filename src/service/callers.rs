@@ -9,7 +9,12 @@ use crate::config::{self, CallerKey, Config, Problem};
 use crate::secrets::{Encoding, SecretRef};
 use crate::token::{Allowed, Policy};
 
-pub(super) fn load(config: &Config, sources: &Sources, signing: &Signing, problems: &mut Vec<Problem>) -> Callers {
+pub(super) fn load(
+    config: &Config,
+    sources: &Sources,
+    signing: &Signing,
+    problems: &mut Vec<Problem>,
+) -> Callers {
     let mut callers = Vec::new();
     let mut owners: Vec<(KeyDigest, &str)> = Vec::new();
     for caller in &config.callers {
@@ -23,23 +28,46 @@ pub(super) fn load(config: &Config, sources: &Sources, signing: &Signing, proble
         }
         for digest in &digests {
             if signing.secrets.contains(digest) {
-                note(problems, config, &path, "its key is also an app's signing secret; give the caller a key of its own with `signet key new`");
+                note(
+                    problems,
+                    config,
+                    &path,
+                    "its key is also an app's signing secret; give the caller a key of its own with `signet key new`",
+                );
             }
             if let Some((_, owner)) = owners.iter().find(|(owned, _)| owned == digest) {
-                note(problems, config, &path, format!("has the same key as callers.{owner}; every caller needs its own"));
+                note(
+                    problems,
+                    config,
+                    &path,
+                    format!("has the same key as callers.{owner}; every caller needs its own"),
+                );
             }
         }
         owners.extend(digests.iter().map(|digest| (*digest, &*caller.name)));
         // An unknown app is noted already.
-        let apps = caller.apps.iter().filter_map(|app| signing.apps.get(app)).map(Arc::clone).collect();
+        let apps = caller
+            .apps
+            .iter()
+            .filter_map(|app| signing.apps.get(app))
+            .map(Arc::clone)
+            .collect();
         let policy = Policy {
             apps,
             roles: allowed(&caller.roles),
             plans: allowed(&caller.plans),
             attributes: allowed(&caller.attributes),
-            max_ttl_seconds: caller.max_ttl.map(|longest| i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)),
+            max_ttl_seconds: caller
+                .max_ttl
+                .map(|longest| i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)),
         };
-        callers.push((Caller { name: caller.name.as_str().into(), policy }, digests));
+        callers.push((
+            Caller {
+                name: caller.name.as_str().into(),
+                policy,
+            },
+            digests,
+        ));
     }
     Callers::new(callers)
 }
@@ -49,10 +77,18 @@ fn digest(key: &CallerKey, sources: &Sources) -> Result<KeyDigest, String> {
         CallerKey::Secret(name) => name,
         CallerKey::Sha256(bytes) => return Ok(KeyDigest::from_bytes(*bytes)),
     };
-    let reference = SecretRef { name: name.clone(), encoding: Encoding::Utf8 };
-    let key = reference.read(&sources.variables).map_err(|error| format!("its key: {error}"))?;
+    let reference = SecretRef {
+        name: name.clone(),
+        encoding: Encoding::Utf8,
+    };
+    let key = reference
+        .read(&sources.variables)
+        .map_err(|error| format!("its key: {error}"))?;
     if key.len() < MIN_KEY_BYTES {
-        return Err(format!("its key has {} bytes and needs {MIN_KEY_BYTES}; `signet key new` prints a good one", key.len()));
+        return Err(format!(
+            "its key has {} bytes and needs {MIN_KEY_BYTES}; `signet key new` prints a good one",
+            key.len()
+        ));
     }
     match key.weakness() {
         Some(weakness) => Err(format!("its key: {weakness}")),

@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Problem, Problems};
+use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service, Snapshot};
 use crate::identity::UpstreamClient;
-use crate::limits::{Limits, Quota, Settings};
+use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
 use crate::secrets::{Encoding, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
@@ -54,9 +54,20 @@ impl Sources {
     ///
     /// # Errors
     /// When calls to other servers can't be set up.
-    pub fn new(file: Option<PathBuf>, environment: Environment, variables: Variables, clock: Clock) -> Result<Self, anyhow::Error> {
+    pub fn new(
+        file: Option<PathBuf>,
+        environment: Environment,
+        variables: Variables,
+        clock: Clock,
+    ) -> Result<Self, anyhow::Error> {
         let file = file.or_else(|| environment.file());
-        Ok(Self { file, environment, variables, clock, upstream: UpstreamClient::new(None)? })
+        Ok(Self {
+            file,
+            environment,
+            variables,
+            clock,
+            upstream: UpstreamClient::new(None)?,
+        })
     }
 
     /// Reads, checks and tests everything. What of `previous` is the same goes on: limit counters, key caches.
@@ -70,13 +81,16 @@ impl Sources {
         let signing = apps::load(&config, self, &mut problems);
         let browsers = browsers::load(&config, self, &signing.apps, previous, &mut problems);
         let callers = callers::load(&config, self, &signing, &mut problems);
-        let limits = load_limits(&config, previous, &mut problems);
+        let limits = load_limits(&config, self, previous, &mut problems);
         let (Some(limits), true) = (limits, problems.is_empty()) else {
             return Err(problems.into());
         };
         let server = &config.server;
         let snapshot = Snapshot {
-            address_guard: AddressGuard::new(&limits, previous.map(|previous| (&previous.address_guard, &*previous.limits))),
+            address_guard: AddressGuard::new(
+                &limits,
+                previous.map(|previous| (&previous.address_guard, &*previous.limits)),
+            ),
             browser_paths: browser_paths(&config),
             apps: signing.apps,
             browsers,
@@ -88,7 +102,11 @@ impl Sources {
             max_body: server.max_body,
             max_in_flight: server.max_in_flight,
         };
-        Ok(Loaded { config, snapshot, tls })
+        Ok(Loaded {
+            config,
+            snapshot,
+            tls,
+        })
     }
 }
 
@@ -108,40 +126,101 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
 
 /// Notes a problem at a configuration path, with the file or variable that it was written in.
 fn note(problems: &mut Vec<Problem>, config: &Config, path: &str, message: impl ToString) {
-    problems.push(Problem::new(config.origin_of(path), path, message.to_string()));
+    problems.push(Problem::new(
+        config.origin_of(path),
+        path,
+        message.to_string(),
+    ));
 }
 
 fn load_tls(config: &Config, problems: &mut Vec<Problem>) -> Option<TlsIdentity> {
     let files = config.server.tls.as_ref()?;
     let mut read = |path: &PathBuf, setting: &str| {
-        let file = SecretRef { name: SecretName::File(path.clone()), encoding: Encoding::Utf8 };
-        file.read(&Variables::default()).map_err(|error| note(problems, config, setting, error)).ok()
+        let file = SecretRef {
+            name: SecretName::File(path.clone()),
+            encoding: Encoding::Utf8,
+        };
+        file.read(&Variables::default())
+            .map_err(|error| note(problems, config, setting, error))
+            .ok()
     };
     let chain = read(&files.certificate, "server.tls.certificate");
     let key = read(&files.private_key, "server.tls.private_key");
-    TlsIdentity::from_pem(chain?.expose(), key?.expose()).map_err(|error| note(problems, config, "server.tls", error)).ok()
+    TlsIdentity::from_pem(chain?.expose(), key?.expose())
+        .map_err(|error| note(problems, config, "server.tls", error))
+        .ok()
 }
 
-fn load_limits(config: &Config, previous: Option<&Snapshot>, problems: &mut Vec<Problem>) -> Option<Arc<Limits>> {
+fn load_limits(
+    config: &Config,
+    sources: &Sources,
+    previous: Option<&Snapshot>,
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<Limits>> {
     let limits = &config.limits;
     let mut quota = |rate: config::Rate, name: &str| {
         let quota = Quota::new(rate.rate, rate.per, rate.burst);
-        quota.map_err(|error| note(problems, config, &format!("limits.{name}"), error)).ok()
+        quota
+            .map_err(|error| note(problems, config, &format!("limits.{name}"), error))
+            .ok()
     };
     let per_ip = quota(limits.per_ip, "per_ip");
     let per_caller = quota(limits.per_caller, "per_caller");
     let per_user = quota(limits.per_user, "per_user");
     let failed_auth = quota(limits.failed_auth, "failed_auth");
+    let store = load_store(&limits.store, sources)
+        .map_err(|error| note(problems, config, "limits.store", error))
+        .ok();
     let settings = Settings {
         per_ip: per_ip?,
         exempt: limits.per_ip_exempt.clone(),
         per_caller: per_caller?,
         per_user: per_user?,
         failed_auth: failed_auth?,
+        store: store?,
     };
-    Some(Arc::new(match previous {
+    let made = match previous {
         Some(previous) => previous.limits.with_settings(settings),
         None => Limits::new(settings),
+    };
+    made.map_err(|error| note(problems, config, "limits.store", error))
+        .ok()
+        .map(Arc::new)
+}
+
+fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, String> {
+    let config::Store::Redis {
+        url,
+        on_outage,
+        enforce,
+    } = store
+    else {
+        return Ok(Store::Memory);
+    };
+    let url = match url {
+        RedisUrl::Plain(url) => url.clone(),
+        RedisUrl::Secret(name) => {
+            let reference = SecretRef {
+                name: name.clone(),
+                encoding: Encoding::Utf8,
+            };
+            let secret = reference
+                .read(&sources.variables)
+                .map_err(|error| error.to_string())?;
+            String::from_utf8(secret.expose().to_vec())
+                .map_err(|_| "the URL is not text".to_owned())?
+        }
+    };
+    Ok(Store::Shared(SharedSettings {
+        url: url.into(),
+        on_outage: match on_outage {
+            config::OnOutage::Closed => OnOutage::Closed,
+            config::OnOutage::Local => OnOutage::Local,
+            config::OnOutage::Open => OnOutage::Open,
+        },
+        enforce: *enforce,
+        prefix: "signet".to_owned(),
+        pepper: None,
     }))
 }
 

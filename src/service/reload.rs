@@ -33,8 +33,18 @@ type Seen = BTreeMap<PathBuf, Vec<u8>>;
 impl Reloader {
     /// A reloader of a service that runs with `config`.
     #[must_use]
-    pub fn new(sources: Sources, config: Config, service: Arc<Service>, tls: Option<Arc<TlsSlot>>) -> Self {
-        Self { sources: Arc::new(sources), config, service, tls }
+    pub fn new(
+        sources: Sources,
+        config: Config,
+        service: Arc<Service>,
+        tls: Option<Arc<TlsSlot>>,
+    ) -> Self {
+        Self {
+            sources: Arc::new(sources),
+            config,
+            service,
+            tls,
+        }
     }
 
     /// Reloads whenever `asked` says so or a file has changed, for as long as it is polled.
@@ -55,8 +65,20 @@ impl Reloader {
     }
 
     async fn look(&self) -> Seen {
-        let files: Vec<PathBuf> = self.config.watched_files().iter().chain(&self.sources.file).cloned().collect();
-        let look = move || files.into_iter().map(|path| (fingerprint(&path), path)).map(|(print, path)| (path, print)).collect();
+        let files: Vec<PathBuf> = self
+            .config
+            .watched_files()
+            .iter()
+            .chain(&self.sources.file)
+            .cloned()
+            .collect();
+        let look = move || {
+            files
+                .into_iter()
+                .map(|path| (fingerprint(&path), path))
+                .map(|(print, path)| (path, print))
+                .collect()
+        };
         tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
@@ -70,7 +92,11 @@ impl Reloader {
             Ok(Err(problems)) => {
                 self.service.metrics.count_reload(false);
                 for problem in problems {
-                    tracing::error!(origin = problem.origin, path = problem.path, "not reloaded, the last good state goes on: {problem}");
+                    tracing::error!(
+                        origin = problem.origin,
+                        path = problem.path,
+                        "not reloaded, the last good state goes on: {problem}"
+                    );
                 }
             }
             Err(_) => {
@@ -81,17 +107,39 @@ impl Reloader {
     }
 
     fn apply(&mut self, loaded: Loaded) {
-        let Loaded { config, snapshot, tls } = loaded;
+        let Loaded {
+            config,
+            snapshot,
+            tls,
+        } = loaded;
         for (setting, changed) in [
-            ("server.listen", config.server.listen != self.config.server.listen),
-            ("admin.listen", config.admin.listen != self.config.admin.listen),
-            ("server.max_connections", config.server.max_connections != self.config.server.max_connections),
-            ("server.shutdown_grace", config.server.shutdown_grace != self.config.server.shutdown_grace),
-            ("server.tls (on or off)", tls.is_some() != self.tls.is_some()),
+            (
+                "server.listen",
+                config.server.listen != self.config.server.listen,
+            ),
+            (
+                "admin.listen",
+                config.admin.listen != self.config.admin.listen,
+            ),
+            (
+                "server.max_connections",
+                config.server.max_connections != self.config.server.max_connections,
+            ),
+            (
+                "server.shutdown_grace",
+                config.server.shutdown_grace != self.config.server.shutdown_grace,
+            ),
+            (
+                "server.tls (on or off)",
+                tls.is_some() != self.tls.is_some(),
+            ),
             ("log", config.log != self.config.log),
         ] {
             if changed {
-                tracing::warn!(setting, "`{setting}` has changed and needs a restart; the rest is reloaded");
+                tracing::warn!(
+                    setting,
+                    "`{setting}` has changed and needs a restart; the rest is reloaded"
+                );
             }
         }
         if let (Some(slot), Some(identity)) = (&self.tls, tls) {
@@ -100,7 +148,11 @@ impl Reloader {
         self.service.snapshot.store(Arc::new(snapshot));
         self.service.metrics.count_reload(true);
         self.config = config;
-        tracing::info!(apps = self.config.apps.len(), callers = self.config.callers.len(), "reloaded the configuration");
+        tracing::info!(
+            apps = self.config.apps.len(),
+            callers = self.config.callers.len(),
+            "reloaded the configuration"
+        );
     }
 }
 
@@ -113,7 +165,9 @@ fn fingerprint(path: &Path) -> Vec<u8> {
             return Ok(b"not a file".to_vec());
         }
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        std::fs::File::open(path)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?
+            .take(MOST_BYTES)
+            .read_to_end(&mut bytes)?;
         let mut print = digest(&SHA256, &bytes).as_ref().to_vec();
         print.extend_from_slice(&metadata.len().to_le_bytes());
         Ok(print)

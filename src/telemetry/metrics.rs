@@ -48,6 +48,11 @@ struct ByLimit {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStore {
+    reading: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByResult {
     result: &'static str,
 }
@@ -63,8 +68,11 @@ pub struct Readings {
     pub log_lines_dropped: u64,
     /// Requests being answered now.
     pub in_flight: u64,
-    /// Per limit: its name, how often it refused, how many keys it remembers.
-    pub limits: Vec<(&'static str, u64, u64)>,
+    /// Per limit: its name, how often it refused, how often it would have, how many keys it remembers.
+    pub limits: Vec<(&'static str, u64, u64, u64)>,
+    /// The limits' shared store, where there is one: whether it answers, how often it went away, and
+    /// how many requests were decided without it.
+    pub store: Option<(bool, u64, u64)>,
 }
 
 /// The counters of a process.
@@ -79,6 +87,8 @@ pub struct Metrics {
     handshakes_failed: Gauge,
     log_lines_dropped: Gauge,
     limit_refusals: Family<ByLimit, Gauge>,
+    limit_shadow_refusals: Family<ByLimit, Gauge>,
+    limits_store: Family<ByStore, Gauge>,
     limit_keys: Family<ByLimit, Gauge>,
 }
 
@@ -101,6 +111,8 @@ impl Default for Metrics {
             handshakes_failed: Gauge::default(),
             log_lines_dropped: Gauge::default(),
             limit_refusals: Family::default(),
+            limit_shadow_refusals: Family::default(),
+            limits_store: Family::default(),
             limit_keys: Family::default(),
         };
         metrics.register();
@@ -157,6 +169,12 @@ impl Metrics {
             self.limit_refusals.clone(),
         );
         registry.register(
+            "limit_shadow_refusals",
+            "Refusals that a limit in shadow mode would have made since the start",
+            self.limit_shadow_refusals.clone(),
+        );
+        registry.register("limits_store", "The limits' shared store: whether it is up, outages and decisions without it since the start", self.limits_store.clone());
+        registry.register(
             "limit_keys",
             "Keys that a limit remembers",
             self.limit_keys.clone(),
@@ -207,7 +225,23 @@ impl Metrics {
         gauge(&self.in_flight, readings.in_flight);
         gauge(&self.handshakes_failed, readings.handshakes_failed);
         gauge(&self.log_lines_dropped, readings.log_lines_dropped);
-        for (limit, refusals, keys) in &readings.limits {
+        if let Some((up, outages, decided_without)) = readings.store {
+            for (reading, value) in [
+                ("up", u64::from(up)),
+                ("outages", outages),
+                ("decided_without", decided_without),
+            ] {
+                gauge(
+                    &self.limits_store.get_or_create(&ByStore { reading }),
+                    value,
+                );
+            }
+        }
+        for (limit, refusals, would_have, keys) in &readings.limits {
+            gauge(
+                &self.limit_shadow_refusals.get_or_create(&ByLimit { limit }),
+                *would_have,
+            );
             gauge(
                 &self.limit_refusals.get_or_create(&ByLimit { limit }),
                 *refusals,
@@ -232,7 +266,8 @@ mod tests {
         metrics.count_reload(true);
         let text = metrics.render(&Readings {
             connections: 3,
-            limits: vec![("per-ip", 2, 5)],
+            limits: vec![("per-ip", 2, 0, 5)],
+            store: Some((true, 0, 0)),
             ..Readings::default()
         });
         for line in [
