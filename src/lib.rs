@@ -15,4 +15,5 @@ pub mod server;
 pub mod service;
 pub mod signing;
 pub mod telemetry;
+pub mod signing;
 pub mod token;
