@@ -47,23 +47,24 @@ impl Source for Layer {
 }
 
 /// Lays the file, if there is one, and the environment over what is compiled in. Problems go to
-/// `problems`, and what has one is left out.
+/// `problems`, and what has one is left out. Nothing when the file isn't TOML: what follows from
+/// its absence would only distract.
 pub(super) fn merge(
     file: Option<(&str, &str)>,
     environment: Settings,
     problems: &mut Vec<Problem>,
-) -> Value {
+) -> Option<Value> {
+    problems.extend(environment.problems.iter().cloned());
     let mut builder = Config::builder();
     let built_in = [DEFAULTS].into_iter().chain(PROFILES);
     for (name, text) in built_in {
-        builder = builder.add_source(parse(name, text, problems));
+        builder = builder.add_source(parse(name, text, problems)?);
     }
     if let Some((name, text)) = file {
-        let mut layer = parse(name, text, problems);
+        let mut layer = parse(name, text, problems)?;
         layer.refuse_what_is_made_elsewhere(name, &environment, problems);
         builder = builder.add_source(layer);
     }
-    problems.extend(environment.problems);
     for Setting { path, value } in environment.settings {
         let origin = value.origin().unwrap_or_default().to_owned();
         if let Some(name) = built_in_profile(&path) {
@@ -74,14 +75,13 @@ pub(super) fn merge(
             .set_override(&path, value)
             .expect("the environment gives paths of bare keys only");
     }
-    builder.build().map_or_else(
-        |_| Value::new(None, Map::<String, Value>::new()),
-        |merged| merged.cache,
-    )
+    let merged = builder
+        .build()
+        .expect("layers are only cloned and laid over each other");
+    Some(merged.cache)
 }
 
-fn parse(name: &str, text: &str, problems: &mut Vec<Problem>) -> Layer {
-    let empty = Layer(Map::new());
+fn parse(name: &str, text: &str, problems: &mut Vec<Problem>) -> Option<Layer> {
     let (_, faults) = DeTable::parse_recoverable(text);
     if !faults.is_empty() {
         // One fault makes others on its line.
@@ -92,21 +92,22 @@ fn parse(name: &str, text: &str, problems: &mut Vec<Problem>) -> Layer {
             if line != last_line {
                 last_line = line;
                 let origin = format!("{name}:{line}:{column}");
-                problems.push(Problem::new(origin, "", fault.message()));
+                let message = fault.message().replace(", expected nothing", "");
+                problems.push(Problem::new(origin, "", message));
             }
         }
-        return empty;
+        return None;
     }
     // The library's own message would repeat the number.
     match FileFormat::Toml.parse(Some(&name.to_owned()), text) {
-        Ok(tables) => Layer(tables),
+        Ok(tables) => Some(Layer(tables)),
         Err(_) => {
             problems.push(Problem::new(
                 name,
                 "",
                 "holds a number that is out of range; whole numbers go up to 9223372036854775807",
             ));
-            empty
+            None
         }
     }
 }

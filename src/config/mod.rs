@@ -15,6 +15,7 @@ mod layers;
 mod problem;
 mod raw;
 mod schema;
+mod shape;
 mod text;
 mod walk;
 
@@ -71,6 +72,9 @@ pub fn load(
         settings,
         &mut problems,
     );
+    let Some(merged) = merged else {
+        return Err(problems.into());
+    };
     let schema = schema();
     let walk = walk::Walk::new(&schema, layers::names(), fallback, &mut problems);
     let (json, origins) = walk.run(&merged);

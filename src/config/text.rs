@@ -127,7 +127,7 @@ pub(super) fn pointer(text: &str) -> Reading<String> {
 
 /// A URL that is safe to send credentials to: `https`, or `http` on this machine.
 pub(super) fn url(text: &str) -> Reading<Url> {
-    let example = r#"such as "https://app.example.com/session""#;
+    let example = r#"such as "https://app.example.com""#;
     let url = Url::parse(text).map_err(|_| format!("must be a URL, {example}"))?;
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("must be without white space".into());

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use super::checked::Origins;
 use super::environment::variable;
 use super::problem::Problem;
-use super::raw::NAMES_A_SECRET;
+use super::shape::Shape;
 use super::text::{list, nearest};
 
 const WHAT_NAMES_A_SECRET: &str =
@@ -25,20 +25,6 @@ pub(super) struct Walk<'a> {
     built_in: BTreeSet<&'a str>,
     problems: &'a mut Vec<Problem>,
     origins: Origins,
-}
-
-/// What a schema takes at one place.
-#[derive(Default)]
-struct Shape<'a> {
-    anything: bool,
-    boolean: bool,
-    integer: Option<(i64, i64)>,
-    items: Option<&'a Json>,
-    secret: bool,
-    table: Option<&'a Map<String, Json>>,
-    text: bool,
-    /// The only texts that are taken; with `text` every other is too.
-    words: Vec<&'a str>,
 }
 
 impl<'a> Walk<'a> {
@@ -68,7 +54,7 @@ impl<'a> Walk<'a> {
     }
 
     fn value(&mut self, schema: &'a Json, value: &Value, path: &str) -> Option<Json> {
-        let shape = self.shape(schema);
+        let shape = Shape::read(self.schema, schema);
         let origin = self.origin(value, path);
         self.origins.by_path.insert(path.to_owned(), origin.clone());
         match &value.kind {
@@ -113,7 +99,7 @@ impl<'a> Walk<'a> {
                     let found = self.value(schema, value, &place);
                     // A name stays known even when what it names is wrong.
                     let found = found.or_else(|| {
-                        let is_table = self.shape(schema).table.is_some();
+                        let is_table = Shape::read(self.schema, schema).table.is_some();
                         is_table.then(|| Json::Object(Map::new()))
                     });
                     table.extend(found.map(|value| (key.clone(), value)));
@@ -140,6 +126,7 @@ impl<'a> Walk<'a> {
             {
                 let meaning = properties
                     .and_then(|known| known.get(key)?.get("description")?.as_str())
+                    .map(phrase)
                     .unwrap_or_default();
                 self.report(&place, format!("is missing; it is needed: {meaning}"));
             }
@@ -172,7 +159,7 @@ impl<'a> Walk<'a> {
             let hint = nearest(text, shape.words.iter().copied())
                 .map(|word| format!("; did you mean \"{word}\"?"))
                 .unwrap_or_default();
-            self.report(path, format!("must be {}{hint}", expected(shape)));
+            self.report(path, format!("must be {}{hint}", shape.expected()));
             return None;
         }
         // Only a variable's text stands for something else.
@@ -193,7 +180,7 @@ impl<'a> Walk<'a> {
             match text.parse() {
                 Ok(number) => self.integer(shape, number, path),
                 Err(_) => {
-                    self.report(path, format!("must be {}", expected(shape)));
+                    self.report(path, format!("must be {}", shape.expected()));
                     None
                 }
             }
@@ -216,7 +203,7 @@ impl<'a> Walk<'a> {
         if (least..=most).contains(&number) {
             return Some(number.into());
         }
-        self.report(path, format!("must be {}", expected(shape)));
+        self.report(path, format!("must be {}", shape.expected()));
         None
     }
 
@@ -295,7 +282,7 @@ impl<'a> Walk<'a> {
                 variable(path)
             )
         } else {
-            format!("must be {}, not {found}", expected(shape))
+            format!("must be {}, not {found}", shape.expected())
         };
         self.report(path, message);
     }
@@ -325,79 +312,13 @@ impl<'a> Walk<'a> {
     fn is_variable(&self, origin: &str) -> bool {
         origin != self.origins.fallback
     }
-
-    fn shape(&self, schema: &'a Json) -> Shape<'a> {
-        let mut shape = Shape::default();
-        self.add_to(&mut shape, schema);
-        shape
-    }
-
-    fn add_to(&self, shape: &mut Shape<'a>, schema: &'a Json) {
-        let Json::Object(members) = schema else {
-            shape.anything = true;
-            return;
-        };
-        shape.secret |= members.contains_key(NAMES_A_SECRET);
-        if let Some(Json::String(reference)) = members.get("$ref") {
-            let target = self.schema.pointer(reference.trim_start_matches('#'));
-            self.add_to(shape, target.expect("schemars defines what it refers to"));
-            return;
-        }
-        if let Some(Json::String(word)) = members.get("const") {
-            shape.words.push(word);
-            return;
-        }
-        match members.get("type").and_then(Json::as_str) {
-            Some("array") => shape.items = members.get("items"),
-            Some("boolean") => shape.boolean = true,
-            Some("integer") => {
-                let bound = |name| members.get(name).and_then(Json::as_i64);
-                shape.integer = Some((
-                    bound("minimum").unwrap_or(i64::MIN),
-                    bound("maximum").unwrap_or(i64::MAX),
-                ));
-            }
-            Some("object") => shape.table = Some(members),
-            Some("string") => match members.get("enum") {
-                Some(Json::Array(words)) => {
-                    shape.words.extend(words.iter().filter_map(Json::as_str));
-                }
-                _ => shape.text = true,
-            },
-            _ => {
-                for branch in ["anyOf", "oneOf"]
-                    .into_iter()
-                    .filter_map(|name| members.get(name)?.as_array())
-                    .flatten()
-                {
-                    self.add_to(shape, branch);
-                }
-            }
-        }
-    }
 }
 
-fn expected(shape: &Shape<'_>) -> String {
-    let mut kinds: Vec<String> = Vec::new();
-    if !shape.words.is_empty() {
-        kinds.push(list(&shape.words, "or"));
-    }
-    if shape.text {
-        kinds.push("a string".into());
-    }
-    if shape.boolean {
-        kinds.push("true or false".into());
-    }
-    if let Some((least, most)) = shape.integer {
-        kinds.push(format!("a whole number from {least} to {most}"));
-    }
-    if shape.items.is_some() {
-        kinds.push("a list".into());
-    }
-    if shape.table.is_some() {
-        kinds.push("a table".into());
-    }
-    kinds.join(" or ")
+/// A doc comment's sentence as a message goes on with it.
+fn phrase(sentence: &str) -> String {
+    let mut letters = sentence.trim_end_matches('.').chars();
+    let first = letters.next().map(|c| c.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 const fn kind_name(kind: &ValueKind) -> &'static str {

@@ -3,9 +3,11 @@
 mod apps;
 mod browser;
 mod callers;
+mod keys;
 mod limits;
 mod profiles;
 mod server;
+mod session;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -96,6 +98,11 @@ impl Check<'_> {
             (problem.path.strip_prefix(path))
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
+    }
+
+    /// Whether something has been reported of exactly this place.
+    fn reported(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.path == path)
     }
 
     /// A setting as a remedy names it.

@@ -10,8 +10,8 @@ use crate::config::checked::Profile;
 use crate::config::walk::child;
 use crate::config::{raw, text};
 
-/// Far beyond any sensible token, near enough that no sum of times overflows.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// A year of 365.25 days: far beyond any sensible token, near enough that no sum of times overflows.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(31_557_600);
 
 /// What the apps' check needs of the profiles.
 pub(super) struct Profiles {
