@@ -15,5 +15,4 @@ pub mod server;
 pub mod service;
 pub mod signing;
 pub mod telemetry;
-pub mod signing;
 pub mod token;
