@@ -8,6 +8,9 @@
 //! this room gives it the key ([`AddressTable::key`]) and keeps its table within bounds. The others
 //! need to know who asks, and live here on `governor`.
 //!
+//! With [`Store::Shared`] all four are decided in Redis or Valkey instead, for all replicas together
+//! and as strictly; the tables here then only serve `on_outage = "local"`.
+//!
 //! A table's key is a 64-bit hash under a secret of this process. No address and no user ID is
 //! kept, and two of 100,000 keys share a counter with a probability of 3 in 10,000,000,000.
 

@@ -20,6 +20,11 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    pub(super) const LINE_BROKE: Self = Self {
+        what: "the connection to it fails",
+        line_broke: true,
+    };
+
     pub(super) const fn new(what: &'static str) -> Self {
         Self {
             what,

@@ -99,11 +99,6 @@ impl<'a> Passage<'a> {
     /// [`Refusal::Exceeded`] when a limit had been spent before: the client is told that instead.
     /// [`Refusal::Unavailable`] if the shared store is away and `on_outage` is `closed`.
     pub async fn record_failed_authentication(&mut self) -> Result<(), Refusal> {
-        // Counting answers what a look would have.
-        if self.steps.last().is_some_and(|step| !step.counts) {
-            self.steps.pop();
-            self.questions.pop();
-        }
         let address = Counted::Address(AddressKey::of(self.ip));
         self.meet(LimitName::FailedAuth, address, true)?;
         self.settle().await

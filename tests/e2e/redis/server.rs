@@ -1,5 +1,6 @@
 //! A real `redis-server` to mistreat, and a relay in front of it that delays and garbles.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::Path;
@@ -11,12 +12,19 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// A port of this machine that nobody listens on.
 pub(crate) fn free_port() -> u16 {
     let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
+}
+
+/// `redis-server`, or what `REDIS_SERVER` names: a `valkey-server` must do as well.
+#[expect(clippy::disallowed_methods, reason = "the test's own switch")]
+fn program() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
 /// A server that keeps nothing on disk, and ends with its value.
@@ -38,7 +46,7 @@ impl Server {
     /// Starts a server that is reached at `port`, and waits until it says that it is ready.
     pub(crate) fn start_with(port: u16, options: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
-        let mut child = Command::new("redis-server")
+        let mut child = Command::new(program())
             .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
             .args(options)
             .current_dir(dir.path())
@@ -132,17 +140,23 @@ impl Relay {
 }
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mode: watch::Receiver<Mode>) {
+    let (on_the_way, mut arriving) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((due, bytes)) = arriving.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
     let mut buffer = vec![0; 65_536];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let mode = *mode.borrow();
-        let sent = match mode {
-            Mode::Through => to.write_all(&buffer[..length]).await,
-            Mode::Slow(delay) => {
-                tokio::time::sleep(delay).await;
-                to.write_all(&buffer[..length]).await
-            }
-            Mode::Garbled(rubbish) => to.write_all(rubbish).await,
+        let (delay, bytes) = match *mode.borrow() {
+            Mode::Through => (Duration::ZERO, &buffer[..length]),
+            Mode::Slow(delay) => (delay, &buffer[..length]),
+            Mode::Garbled(rubbish) => (Duration::ZERO, rubbish),
         };
+        let sent = on_the_way.send((Instant::now() + delay, bytes.to_vec()));
         if sent.is_err() {
             return;
         }
