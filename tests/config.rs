@@ -6,6 +6,17 @@ use std::path::{Path, PathBuf};
 use signet::clock::Timestamp;
 use signet::config::{self, Config, Environment};
 
+#[path = "config/documentation.rs"]
+mod documentation;
+#[path = "config/echo.rs"]
+mod echo;
+#[path = "config/environment.rs"]
+mod environment;
+#[path = "config/files.rs"]
+mod files;
+#[path = "config/meaning.rs"]
+mod meaning;
+
 /// 2026-11-20T12:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
 
@@ -24,12 +35,32 @@ fn samples(kind: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Loads a sample; its messages name the file without its folder.
+/// Loads a file; its messages name it without its folder.
 fn load(path: &Path) -> Result<Config, String> {
-    config::load(Some(path), &Environment::default(), NOW).map_err(|problems| {
+    load_with(path, &[])
+}
+
+/// The same under these variables.
+fn load_with(path: &Path, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let environment = variables.iter().copied().collect();
+    config::load(Some(path), &environment, NOW).map_err(|problems| {
         let folder = format!("{}/", path.parent().unwrap().display());
         problems.to_string().replace(&folder, "")
     })
+}
+
+/// Loads a text as `signet.toml`.
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("signet.toml");
+    fs::write(&path, text).unwrap();
+    load_with(&path, variables)
+}
+
+/// Loads variables alone.
+fn load_environment(variables: &[(&str, &str)]) -> Result<Config, String> {
+    let environment: Environment = variables.iter().copied().collect();
+    config::load(None, &environment, NOW).map_err(|problems| problems.to_string())
 }
 
 #[test]

@@ -75,8 +75,7 @@ pub fn load(
     let Some(merged) = merged else {
         return Err(problems.into());
     };
-    let schema = schema();
-    let walk = walk::Walk::new(&schema, layers::names(), fallback, &mut problems);
+    let walk = walk::Walk::new(schema(), layers::names(), fallback, &mut problems);
     let (json, origins) = walk.run(&merged);
     let raw: raw::Configuration = serde_json::from_value(json)
         .map_err(|_| Problem::new(fallback, "", "has a shape that signet's own schema allows and its types don't: this is a fault of signet itself"))?;

@@ -1,15 +1,20 @@
 //! The JSON Schema of the configuration, made from the raw types.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::raw;
 
 /// The JSON Schema (2020-12) of the configuration file.
 #[must_use]
-pub fn schema() -> Value {
-    let mut schema = schemars::schema_for!(raw::Configuration).to_value();
-    drop_null(&mut schema);
-    schema
+pub fn schema() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let mut schema = schemars::schema_for!(raw::Configuration).to_value();
+        drop_null(&mut schema);
+        schema
+    });
+    &SCHEMA
 }
 
 /// TOML has no null: a key that may be left out is only absent.

@@ -77,7 +77,8 @@ impl Check<'_> {
             );
         }
         let nobody = raw.callers.is_empty() && raw.apps.values().all(|app| app.browser.is_none());
-        if nobody && !self.spoiled("apps") && !self.spoiled("callers") {
+        if nobody && !raw.apps.is_empty() && !self.reported("callers") && !self.lost_a_browser(raw)
+        {
             let remedy = if self.has_file {
                 "add [callers.NAME], or [apps.NAME.browser] to an app"
             } else {
@@ -85,6 +86,14 @@ impl Check<'_> {
             };
             self.report("callers", format!("nobody could get a token: {remedy}"));
         }
+    }
+
+    /// Whether some app's `browser` was of a wrong type, or the app itself.
+    fn lost_a_browser(&self, raw: &raw::Configuration) -> bool {
+        raw.apps.keys().any(|name| {
+            let app = child("apps", name);
+            self.reported(&child(&app, "browser")) || self.reported(&app)
+        })
     }
 
     fn report(&mut self, path: &str, message: impl Into<String>) {
