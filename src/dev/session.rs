@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::StandIns;
+use crate::random;
 
 const COOKIE_NAME: &str = "demo_session";
 /// A script that logs in for ever must not fill the memory.
@@ -79,7 +79,7 @@ impl Sessions {
     }
 
     fn open(&self, user: &'static User) -> String {
-        let id = Uuid::new_v4().simple().to_string();
+        let id = format!("{:032x}", u128::from_ne_bytes(random::bytes()));
         let mut table = self.table();
         if table.oldest_first.len() >= MAX_SESSIONS
             && let Some(oldest) = table.oldest_first.pop_front()
