@@ -8,19 +8,12 @@
  * - `closed`: the source was closed before the call
  */
 export type TokenErrorKind =
-  | 'login_required'
-  | 'refused'
-  | 'unavailable'
-  | 'unreachable'
-  | 'timeout'
-  | 'bad_answer'
-  | 'aborted'
-  | 'closed';
+  "login_required" | "refused" | "unavailable" | "unreachable" | "timeout" | "bad_answer" | "aborted" | "closed";
 
 /** What a promise for a token is rejected with; it never carries a token. */
 export class TokenError extends Error {
   private constructor();
-  readonly name: 'TokenError';
+  readonly name: "TokenError";
   readonly kind: TokenErrorKind;
   /** The HTTP status, where there was an answer. */
   readonly status?: number;
@@ -42,7 +35,7 @@ export interface TokenSourceOptions {
   /** signet's browser endpoint, such as `/api/support/token`; relative to the page. */
   url: string | URL;
   /** `POST` by default. */
-  method?: 'POST' | 'GET';
+  method?: "POST" | "GET";
   /** Headers of one's own, such as a session's bearer token; asked for at every request when a function. Turns
    * `shareAcrossTabs` off unless that is set. Cross-origin they cost a preflight. */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);

@@ -26,16 +26,16 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 export class TokenError extends Error {
   constructor(kind, message, { cause, ...facts } = {}) {
     super(message, cause === undefined ? undefined : { cause });
-    this.name = 'TokenError';
+    this.name = "TokenError";
     this.kind = kind;
-    for (const fact of ['status', 'code', 'detail', 'requestId', 'retryAfter', 'errors']) {
+    for (const fact of ["status", "code", "detail", "requestId", "retryAfter", "errors"]) {
       this[fact] = facts[fact];
     }
   }
 
   /** Whether the same request can succeed later without anybody changing anything. */
   get transient() {
-    return this.kind === 'unavailable' || this.kind === 'unreachable' || this.kind === 'timeout';
+    return this.kind === "unavailable" || this.kind === "unreachable" || this.kind === "timeout";
   }
 }
 
@@ -78,7 +78,7 @@ class TokenSource {
     if (this.#settings.shareAcrossTabs && this.#oneTime !== true) {
       this.#tabs = openTabs(`signet ${this.#settings.method} ${this.#settings.url}`, (news) => this.#hear(news));
     }
-    globalThis.document?.addEventListener('visibilitychange', this.#lookAgain);
+    globalThis.document?.addEventListener("visibilitychange", this.#lookAgain);
   }
 
   /** A token that is good now: the held one, or a new one. */
@@ -130,11 +130,11 @@ class TokenSource {
     this.#drop();
     this.#closed = true;
     this.#tabs?.close();
-    globalThis.document?.removeEventListener('visibilitychange', this.#lookAgain);
+    globalThis.document?.removeEventListener("visibilitychange", this.#lookAgain);
   };
 
   #stillOpen() {
-    if (this.#closed) throw new TokenError('closed', 'this token source was closed');
+    if (this.#closed) throw new TokenError("closed", "this token source was closed");
   }
 
   #drop() {
@@ -190,7 +190,7 @@ class TokenSource {
 
   #due() {
     // A page that nobody looks at must not keep the user's session alive; it catches up when it is shown.
-    if (globalThis.document?.visibilityState !== 'hidden') this.#renew();
+    if (globalThis.document?.visibilityState !== "hidden") this.#renew();
   }
 
   #lookAgain = () => {
@@ -202,12 +202,12 @@ class TokenSource {
       return await attempt;
     } catch (error) {
       const { onLoginRequired, onError } = this.#settings;
-      if (error.kind === 'login_required') {
+      if (error.kind === "login_required") {
         clearTimeout(this.#timer);
         this.#held = undefined;
         later(onLoginRequired, error);
       }
-      if (error.kind !== 'aborted') later(onError, error);
+      if (error.kind !== "aborted") later(onError, error);
       throw error;
     }
   }
@@ -273,7 +273,7 @@ class TokenSource {
       this.#tabs?.tell(news);
       return this.#hold(news);
     } catch (error) {
-      if (error.transient || error.kind === 'login_required') {
+      if (error.transient || error.kind === "login_required") {
         const { kind, message, status, code, detail, requestId, retryAfter } = error;
         this.#tabs?.tell({ requestedAt, error: { kind, message, status, code, detail, requestId, retryAfter } });
       }
@@ -303,9 +303,9 @@ class TokenSource {
 }
 
 function checkedOptions(options = {}) {
-  const { url, method = 'POST', headers, member, oneTime, onLoginRequired, onToken, onError } = options;
-  if (!url) throw new TypeError('createTokenSource needs the url of the token endpoint');
-  if (method !== 'POST' && method !== 'GET') throw new TypeError('method is POST or GET');
+  const { url, method = "POST", headers, member, oneTime, onLoginRequired, onToken, onError } = options;
+  if (!url) throw new TypeError("createTokenSource needs the url of the token endpoint");
+  if (method !== "POST" && method !== "GET") throw new TypeError("method is POST or GET");
   return {
     url: new URL(url, globalThis.document?.baseURI).href,
     method,
@@ -329,20 +329,20 @@ async function exchange({ fetch, url, method, headers, member, timeout }, signal
   const controller = new AbortController();
   const stop = () => controller.abort();
   if (signal?.aborted) throw aborted(signal);
-  signal?.addEventListener('abort', stop);
+  signal?.addEventListener("abort", stop);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
     stop();
   }, timeout);
   try {
-    const more = typeof headers === 'function' ? await headers() : headers;
+    const more = typeof headers === "function" ? await headers() : headers;
     const response = await fetch(url, {
       method,
-      headers: { accept: 'application/json, application/problem+json', ...more },
-      credentials: 'include',
-      cache: 'no-store',
-      redirect: 'manual', // a log-in page is not a token
+      headers: { accept: "application/json, application/problem+json", ...more },
+      credentials: "include",
+      cache: "no-store",
+      redirect: "manual", // a log-in page is not a token
       signal: controller.signal,
     });
     const body = await readJson(response);
@@ -351,16 +351,16 @@ async function exchange({ fetch, url, method, headers, member, timeout }, signal
   } catch (cause) {
     if (cause instanceof TokenError) throw cause;
     if (signal?.aborted) throw aborted(signal);
-    if (late) throw new TokenError('timeout', `the token endpoint did not answer within ${timeout} ms`, { cause });
-    throw new TokenError('unreachable', 'the token endpoint cannot be reached', { cause });
+    if (late) throw new TokenError("timeout", `the token endpoint did not answer within ${timeout} ms`, { cause });
+    throw new TokenError("unreachable", "the token endpoint cannot be reached", { cause });
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener('abort', stop);
+    signal?.removeEventListener("abort", stop);
   }
 }
 
 async function readJson(response) {
-  if (response.type === 'opaqueredirect') return undefined;
+  if (response.type === "opaqueredirect") return undefined;
   const text = await response.text();
   try {
     return JSON.parse(text);
@@ -376,34 +376,36 @@ function refusal(response, body) {
     status,
     code: text(problem.code) ?? text(problem.error),
     detail: text(problem.detail) ?? text(problem.error_description),
-    requestId: text(problem.requestId) ?? response.headers.get('x-request-id') ?? undefined,
+    requestId: text(problem.requestId) ?? response.headers.get("x-request-id") ?? undefined,
     errors: Array.isArray(problem.errors) ? problem.errors : undefined,
     retryAfter: retryAfter(response.headers),
   };
-  if (response.type === 'opaqueredirect' || (status >= 300 && status < 400)) {
-    return new TokenError('bad_answer', 'the token endpoint answered with a redirect', facts);
+  if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
+    return new TokenError("bad_answer", "the token endpoint answered with a redirect", facts);
   }
   const kind =
-    status === 401 ? 'login_required'
-    : status === 408 || status === 425 || status === 429 || status >= 500 ? 'unavailable'
-    : 'refused';
+    status === 401
+      ? "login_required"
+      : status === 408 || status === 425 || status === 429 || status >= 500
+        ? "unavailable"
+        : "refused";
   return new TokenError(kind, facts.detail ?? `the token endpoint answered ${status}`, facts);
 }
 
 /** Seconds to wait, from either form of `Retry-After` (RFC 9110 section 10.2.3). */
 function retryAfter(headers) {
-  const value = headers.get('retry-after')?.trim();
+  const value = headers.get("retry-after")?.trim();
   if (!value) return undefined;
   if (/^\d+$/.test(value)) return Number(value);
-  const now = Date.parse(headers.get('date') ?? '') || Date.now(); // the server's own clock, where it is shown
+  const now = Date.parse(headers.get("date") ?? "") || Date.now(); // the server's own clock, where it is shown
   const wait = (Date.parse(value) - now) / 1000;
   return Number.isNaN(wait) ? undefined : Math.max(wait, 0);
 }
 
 function readAnswer(body, member) {
-  const names = member ? [member] : ['token', 'jwt', 'access_token'];
+  const names = member ? [member] : ["token", "jwt", "access_token"];
   const name = isObject(body) ? names.find((each) => text(body[each])) : undefined;
-  if (!name) throw new TokenError('bad_answer', `the token endpoint's answer has no ${names.join(', ')}`);
+  if (!name) throw new TokenError("bad_answer", `the token endpoint's answer has no ${names.join(", ")}`);
   const token = body[name];
   const claims = unverifiedClaims(token);
   const expiresIn = seconds(body.expiresIn) ?? seconds(body.expires_in) ?? seconds(claims.exp - claims.iat) ?? 0;
@@ -412,13 +414,13 @@ function readAnswer(body, member) {
     expiresIn,
     refreshAfter: seconds(body.refreshAfter) ?? expiresIn * (0.85 + Math.random() * 0.1),
     // Kore refuses a jti that it has seen; in an OAuth access token it is a mere name.
-    oneTime: name !== 'access_token' && (claims.jti ?? claims.kore_jti) !== undefined,
+    oneTime: name !== "access_token" && (claims.jti ?? claims.kore_jti) !== undefined,
   };
 }
 
 function unverifiedClaims(token) {
   try {
-    const base64 = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
+    const base64 = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))));
     return isObject(claims) ? claims : {};
   } catch {
@@ -468,10 +470,14 @@ function openTabs(name, onNews) {
       };
       const controller = new AbortController();
       const stop = () => controller.abort();
-      signal?.addEventListener('abort', stop);
+      signal?.addEventListener("abort", stop);
       const timer = setTimeout(stop, patience);
       try {
-        const free = await locks.request(name, { ifAvailable: true }, async (lock) => lock && { result: await enter(false) });
+        const free = await locks.request(
+          name,
+          { ifAvailable: true },
+          async (lock) => lock && { result: await enter(false) },
+        );
         if (free) return free.result;
         return await locks.request(name, { signal: controller.signal }, () => enter(true));
       } catch (error) {
@@ -480,7 +486,7 @@ function openTabs(name, onNews) {
         return await work(false);
       } finally {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', stop);
+        signal?.removeEventListener("abort", stop);
       }
     },
   };
@@ -507,8 +513,8 @@ function joined(work, signal) {
       work.waiting -= 1;
       if (work.waiting === 0) work.controller.abort();
     };
-    signal?.addEventListener('abort', leave, { once: true });
-    work.result.then(resolve, reject).finally(() => signal?.removeEventListener('abort', leave));
+    signal?.addEventListener("abort", leave, { once: true });
+    work.result.then(resolve, reject).finally(() => signal?.removeEventListener("abort", leave));
   });
 }
 
@@ -518,12 +524,15 @@ function sleep(milliseconds, signal) {
       clearTimeout(timer);
       reject(aborted(signal));
     };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
-      resolve();
-    }, Math.min(milliseconds, LONGEST_TIMER));
+    const timer = setTimeout(
+      () => {
+        signal?.removeEventListener("abort", stop);
+        resolve();
+      },
+      Math.min(milliseconds, LONGEST_TIMER),
+    );
     if (signal?.aborted) stop();
-    else signal?.addEventListener('abort', stop, { once: true });
+    else signal?.addEventListener("abort", stop, { once: true });
   });
 }
 
@@ -544,7 +553,7 @@ function handOut(held) {
 }
 
 function aborted(signal) {
-  return new TokenError('aborted', 'the request for a token was given up', { cause: signal?.reason });
+  return new TokenError("aborted", "the request for a token was given up", { cause: signal?.reason });
 }
 
 /** Calls the page's own code where its exceptions are the page's: outside of ours. */
@@ -553,11 +562,11 @@ function later(callback, argument) {
 }
 
 function isObject(value) {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function text(value) {
-  return typeof value === 'string' && value !== '' ? value : undefined;
+  return typeof value === "string" && value !== "" ? value : undefined;
 }
 
 function seconds(value) {

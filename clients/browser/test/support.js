@@ -1,23 +1,31 @@
 /** A token endpoint on a real socket whose answers a test lines up, and a clock that the test moves. */
 
-import { createServer } from 'node:http';
-import { once } from 'node:events';
+import { createServer } from "node:http";
+import { once } from "node:events";
 
 /** An unsigned JWT with these claims, for what the client reads of them. */
 export function jwt(claims) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  return `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}.c2lnbmF0dXJl`;
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  return `${part({ alg: "HS256", typ: "JWT" })}.${part(claims)}.c2lnbmF0dXJl`;
 }
 
 /** signet's answer with `token`, good for an hour. */
 export function granted(token, more = {}) {
-  return { body: { token, tokenType: 'Bearer', expiresIn: 3600, refreshAfter: 3240, ...more } };
+  return { body: { token, tokenType: "Bearer", expiresIn: 3600, refreshAfter: 3240, ...more } };
 }
 
 /** signet's problem document. */
 export function problem(status, code, headers = {}, more = {}) {
-  const body = { type: 'about:blank', title: code, status, code, detail: `because of ${code}`, requestId: 'req_1', ...more };
-  return { status, headers: { 'content-type': 'application/problem+json', ...headers }, body };
+  const body = {
+    type: "about:blank",
+    title: code,
+    status,
+    code,
+    detail: `because of ${code}`,
+    requestId: "req_1",
+    ...more,
+  };
+  return { status, headers: { "content-type": "application/problem+json", ...headers }, body };
 }
 
 /** Serves `answers` in turn, the last one for ever; a function is called with the request, and a promise holds it open. */
@@ -28,13 +36,13 @@ export async function endpoint(t, ...answers) {
     requests.push({ method: request.method, url: request.url, headers: request.headers });
     for (const arrival of arrivals.splice(0)) arrival();
     let answer = answers.length > 1 ? answers.shift() : answers[0];
-    if (typeof answer === 'function') answer = answer(request);
+    if (typeof answer === "function") answer = answer(request);
     const { status = 200, headers = {}, body } = await answer;
-    const text = typeof body === 'string' ? body : JSON.stringify(body);
-    response.writeHead(status, { 'content-type': 'application/json', connection: 'close', ...headers }).end(text);
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    response.writeHead(status, { "content-type": "application/json", connection: "close", ...headers }).end(text);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
   t.after(() => {
     server.closeAllConnections();
     server.close();
@@ -128,7 +136,7 @@ export function webLocks() {
       let grant;
       const turn = new Promise((resolve, reject) => {
         grant = resolve;
-        options.signal?.addEventListener('abort', () => {
+        options.signal?.addEventListener("abort", () => {
           const place = queue.indexOf(grant);
           if (place > 0) queue.splice(place, 1);
           reject(options.signal.reason);
@@ -138,7 +146,7 @@ export function webLocks() {
       if (queue.length === 1) grant();
       await turn;
       try {
-        return await work({ name, mode: 'exclusive' });
+        return await work({ name, mode: "exclusive" });
       } finally {
         queue.shift();
         queue[0]?.();

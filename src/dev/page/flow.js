@@ -1,43 +1,50 @@
 /** The picture and its list of steps: each lights up as it happens. */
 
-const PACE = matchMedia('(prefers-reduced-motion: reduce)').matches ? 0 : 320;
-const ENDS = { ask: 'signet', session: 'app', identity: 'signet', token: 'widget', message: 'gateway', verdict: 'widget' };
+const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 320;
+const ENDS = {
+  ask: "signet",
+  session: "app",
+  identity: "signet",
+  token: "widget",
+  message: "gateway",
+  verdict: "widget",
+};
 
 /** Which steps an answer of the token endpoint proves, and the one at which it ended. */
-const TOKEN_STEPS = ['ask', 'session', 'identity', 'token'];
-const ENDED_AT = { login_required: 'identity', session_unavailable: 'session' };
+const TOKEN_STEPS = ["ask", "session", "identity", "token"];
+const ENDED_AT = { login_required: "identity", session_unavailable: "session" };
 
 let queue = Promise.resolve();
 let waiting = 0;
 
 /** Follows one exchange from its start to its answer. */
 export function followExchange(exchange) {
-  if (exchange.kind === 'token') exchange.done ? tokenAnswered(exchange) : begin('ask');
-  if (exchange.kind === 'gateway') exchange.done ? gatewayAnswered(exchange) : begin('message');
+  if (exchange.kind === "token") exchange.done ? tokenAnswered(exchange) : begin("ask");
+  if (exchange.kind === "gateway") exchange.done ? gatewayAnswered(exchange) : begin("message");
 }
 
 function begin(step) {
   enqueue(() => {
-    const steps = step === 'ask' ? [...TOKEN_STEPS, 'message', 'verdict'] : ['message', 'verdict'];
-    for (const each of steps) mark(each, '');
-    mark(step, 'active');
+    const steps = step === "ask" ? [...TOKEN_STEPS, "message", "verdict"] : ["message", "verdict"];
+    for (const each of steps) mark(each, "");
+    mark(step, "active");
   });
 }
 
 function tokenAnswered({ status, failure, body }) {
-  const code = failure ? 'the browser kept the answer' : codeOf(body);
-  const end = status === 200 ? undefined : (ENDED_AT[code] ?? 'ask');
-  walk(TOKEN_STEPS, end, end && `${status ?? ''} ${code ?? ''}`.trim());
+  const code = failure ? "the browser kept the answer" : codeOf(body);
+  const end = status === 200 ? undefined : (ENDED_AT[code] ?? "ask");
+  walk(TOKEN_STEPS, end, end && `${status ?? ""} ${code ?? ""}`.trim());
 }
 
 function gatewayAnswered({ status, body }) {
-  walk(['message', 'verdict'], status === 200 ? undefined : 'verdict', `${status} ${messageOf(body)}`);
+  walk(["message", "verdict"], status === 200 ? undefined : "verdict", `${status} ${messageOf(body)}`);
 }
 
 function walk(steps, end, why) {
   for (const step of steps) {
-    enqueue(() => mark(step, 'active'));
-    enqueue(() => (step === end ? mark(step, 'failed', why) : mark(step, 'done')));
+    enqueue(() => mark(step, "active"));
+    enqueue(() => (step === end ? mark(step, "failed", why) : mark(step, "done")));
     if (step === end) return;
   }
 }
@@ -57,26 +64,26 @@ export function caughtUp() {
   return queue;
 }
 
-function mark(step, state, why = '') {
+function mark(step, state, why = "") {
   for (const place of document.querySelectorAll(`[data-step="${step}"]`)) place.dataset.state = state;
   const note = document.querySelector(`li[data-step="${step}"] em`);
   note.textContent = why;
-  for (const node of document.querySelectorAll('[data-node]')) node.dataset.state = '';
+  for (const node of document.querySelectorAll("[data-node]")) node.dataset.state = "";
   if (state) document.querySelector(`[data-node="${ENDS[step]}"]`).dataset.state = state;
 }
 
 function codeOf(body) {
-  return fieldOf(body, 'code');
+  return fieldOf(body, "code");
 }
 
 function messageOf(body) {
-  return fieldOf(body, 'message');
+  return fieldOf(body, "message");
 }
 
 function fieldOf(body, name) {
   try {
-    return JSON.parse(body)[name] ?? '';
+    return JSON.parse(body)[name] ?? "";
   } catch {
-    return '';
+    return "";
   }
 }
