@@ -9,7 +9,7 @@ use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, PRAGMA, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use futures_util::FutureExt;
 use tower::{Layer, Service as TowerService};
@@ -193,6 +193,8 @@ impl Opened {
             let document = failure.render(id, app.is_some_and(|app| app.profile().sdk_errors()));
             let (head, body) = document.into_parts();
             *response.status_mut() = head.status;
+            // What stands there already are CORS headers, and the length of the empty body.
+            response.headers_mut().remove(CONTENT_LENGTH);
             response.headers_mut().extend(head.headers);
             *response.body_mut() = body;
         }

@@ -177,10 +177,10 @@ impl App {
         self.settings.backdate_seconds
     }
 
-    /// Whether its tokens carry an ID where the profile lets that be left out.
+    /// Whether its tokens carry an ID.
     #[must_use]
     pub fn token_id(&self) -> bool {
-        self.settings.token_id
+        self.settings.token_id && self.settings.profile.carries_token_id()
     }
 
     /// The key that signs at `now`.

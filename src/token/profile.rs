@@ -59,6 +59,7 @@ struct Carries {
     plan: bool,
     anonymous: bool,
     token_id: bool,
+    token_id_needed: bool,
     issuer: bool,
     audience: bool,
     attributes: BTreeSet<String>,
@@ -185,6 +186,12 @@ impl Profile {
     /// Whether its token ID can't be turned off: some `${token.id}` is without a `?`.
     #[must_use]
     pub fn needs_token_id(&self) -> bool {
+        self.carries.token_id_needed
+    }
+
+    /// Whether its tokens say an ID of their own.
+    #[must_use]
+    pub fn carries_token_id(&self) -> bool {
         self.carries.token_id
     }
 }
@@ -199,7 +206,10 @@ impl Carries {
             Source::UserAttribute(name) => {
                 self.attributes.insert(name.clone());
             }
-            Source::TokenId => self.token_id |= !optional,
+            Source::TokenId => {
+                self.token_id = true;
+                self.token_id_needed |= !optional;
+            }
             Source::AppIssuer => self.issuer |= !optional,
             Source::AppAudience => self.audience |= !optional,
             Source::AppClientId
