@@ -92,7 +92,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server", &[]),
-    ("caller", &["token", "secrets", "clock"]),
+    ("caller", &["token", "secrets", "random", "clock"]),
     (
         "identity",
         &["token", "signing", "secrets", "random", "clock"],
@@ -101,7 +101,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["token", "signing", "clock"]),
     ("token", &["signing", "clock"]),
     ("signing", &["secrets", "clock"]),
-    ("secrets", &["clock"]),
+    ("secrets", &["random", "clock"]),
     ("random", &[]),
     ("clock", &[]),
 ];
@@ -118,7 +118,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("http::StatusCode", &["http", "identity", "dev"]),
     ("hyper::StatusCode", &["http", "dev"]),
     ("hyper::http::StatusCode", &["http", "dev"]),
-    ("jsonwebtoken", &["signing", "identity", "cli", "dev"]),
+    ("jsonwebtoken", &["signing", "identity", "dev"]),
     ("prometheus_client", &["telemetry"]),
     ("rcgen", &["dev"]),
     ("toml", &["config"]),

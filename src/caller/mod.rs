@@ -6,9 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use zeroize::Zeroizing;
 
+use crate::random;
 use crate::secrets::Secret;
 use crate::token::Policy;
 
@@ -48,6 +52,13 @@ impl KeyDigest {
                 hex
             })
     }
+}
+
+/// A new key for a caller: 256 random bits in base64url, after a prefix by which secret scanners can know it.
+#[must_use]
+pub fn new_key() -> Zeroizing<String> {
+    let bytes = Zeroizing::new(random::bytes::<32>());
+    Zeroizing::new(format!("sgn_{}", URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
 /// A backend that may ask for tokens.

@@ -1,12 +1,7 @@
 //! `signet key new`: a caller's key, shown once, and its hash for the configuration.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeroize::Zeroizing;
-
 use super::{Trouble, print};
-use crate::caller::KeyDigest;
-use crate::random;
+use crate::caller::{KeyDigest, new_key};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -31,10 +26,4 @@ pub(super) fn run(command: &Command) -> Result<(), Trouble> {
         "# the key of `{caller}`: give it to that backend alone; it is not shown again\n{}\n\n# for the configuration; beside a live key, add the hash to its list\n[callers.{caller}]\nkey_sha256 = [\"{hash}\"]",
         *key
     ))
-}
-
-/// A new caller's key: 256 random bits after a prefix by which secret scanners can know it.
-pub(super) fn new_key() -> Zeroizing<String> {
-    let bytes = Zeroizing::new(random::bytes::<32>());
-    Zeroizing::new(format!("sgn_{}", URL_SAFE_NO_PAD.encode(*bytes)))
 }

@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Configuration, Trouble};
 use crate::config::{Config, LogFormat, LogLevel};
-use crate::http::{self, Service};
 use crate::random;
 use crate::server::{self, Drained, Gauges, TlsSlot};
-use crate::service::{self, Loaded, Reloader, Sources};
+use crate::service::{self, Loaded, Reloader, Running, Sources};
 use crate::telemetry::{self, Audit, Format, Sink};
 
 /// How often the limits' tables are swept.
@@ -114,7 +113,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     let serving = tokio::spawn(server::serve(
         public,
         tls.clone(),
-        http::for_sockets(http::public(&service)),
+        service::for_sockets(service::public(&service)),
         settings.clone(),
         gauges,
         stopping.clone(),
@@ -122,7 +121,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     let administering = tokio::spawn(server::serve(
         admin,
         None,
-        http::for_sockets(http::admin(Arc::clone(&service))),
+        service::for_sockets(service::admin(Arc::clone(&service))),
         settings,
         Arc::new(Gauges::default()),
         stopped.clone(),
@@ -158,7 +157,7 @@ fn settings(config: &Config) -> server::Settings {
 }
 
 /// The sweeper of whatever limits are in use: a reload brings new ones.
-async fn sweep(service: Arc<Service>) {
+async fn sweep(service: Arc<Running>) {
     loop {
         let limits = Arc::clone(&service.snapshot.load().limits);
         let sweeping = limits.sweep_forever(SWEEP);

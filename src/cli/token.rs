@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Configuration, Trouble, print};
 use crate::clock::Timestamp;
-use crate::http::Snapshot;
 use crate::random;
+use crate::service::Snapshot;
 use crate::signing::{Key, KeyId, UnverifiedToken, VerifyError};
 use crate::token::{
     Allowed, App, Asked, Denial, Dice, Finding, Json, MintError, Policy, mint_with,

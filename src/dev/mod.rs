@@ -5,6 +5,7 @@
 
 mod gateway;
 mod page;
+mod run;
 mod session;
 
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ use serde::Serialize;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::clock::Clock;
+
+pub use run::run;
 
 /// The demo's longest request is one message; in bytes.
 const MAX_BODY: usize = 16 * 1024;

@@ -9,8 +9,12 @@ mod weak;
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
+
+use crate::random;
 
 pub use source::{Encoding, SecretError, SecretName, SecretRef, Variables};
 pub use weak::Weakness;
@@ -68,6 +72,13 @@ impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self::new(Zeroizing::new(text.as_bytes().to_vec()))
     }
+}
+
+/// A new signing secret: 256 random bits in base64url, which as text are enough for HS256.
+#[must_use]
+pub fn new_secret() -> Zeroizing<String> {
+    let bytes = Zeroizing::new(random::bytes::<32>());
+    Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes))
 }
 
 #[cfg(test)]

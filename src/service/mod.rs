@@ -17,13 +17,14 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
-use crate::http::{AddressGuard, Service, Snapshot};
+use crate::http::{AddressGuard, Service};
 use crate::identity::UpstreamClient;
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
 use crate::secrets::{Encoding, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
 
+pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, public};
 pub use reload::Reloader;
 
 /// Everything that a state of the service is made from, the same at every reload.
