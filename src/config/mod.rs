@@ -48,6 +48,28 @@ pub fn load(
     environment: &Environment,
     now: Timestamp,
 ) -> Result<Config, Problems> {
+    match examine(file, environment, now) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(problems.into()),
+    }
+}
+
+/// The same, with the configuration beside its problems where enough of it is in order: what its
+/// secrets are wrong in can then be told at the same time.
+#[must_use]
+pub fn examine(
+    file: Option<&Path>,
+    environment: &Environment,
+    now: Timestamp,
+) -> (Option<Config>, Vec<Problem>) {
+    read(file, environment, now).unwrap_or_else(|problem| (None, vec![problem]))
+}
+
+fn read(
+    file: Option<&Path>,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(Option<Config>, Vec<Problem>), Problem> {
     let file = file.map(Path::to_path_buf).or_else(|| environment.file());
     let name = file.as_ref().map(|file| file.display().to_string());
     let text = match (&file, &name) {
@@ -73,7 +95,7 @@ pub fn load(
         &mut problems,
     );
     let Some(merged) = merged else {
-        return Err(problems.into());
+        return Ok((None, problems));
     };
     let walk = walk::Walk::new(schema(), layers::names(), fallback, &mut problems);
     let (json, origins) = walk.run(&merged);
@@ -87,5 +109,5 @@ pub fn load(
         problems,
         files,
     };
-    check.run(&raw).map_err(Problems::from)
+    Ok(check.run(&raw))
 }

@@ -76,8 +76,11 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(&self, previous: Option<&Snapshot>) -> Result<Loaded, Problems> {
-        let config = config::load(self.file.as_deref(), &self.environment, self.clock.now())?;
-        let mut problems = Vec::new();
+        let (config, mut problems) =
+            config::examine(self.file.as_deref(), &self.environment, self.clock.now());
+        let Some(config) = config else {
+            return Err(problems.into());
+        };
         let tls = load_tls(&config, &mut problems);
         let signing = apps::load(&config, self, &mut problems);
         let browsers = browsers::load(&config, self, &signing.apps, previous, &mut problems);

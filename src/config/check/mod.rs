@@ -34,8 +34,9 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Checks everything.
-    pub(super) fn run(mut self, raw: &raw::Configuration) -> Result<Config, Vec<Problem>> {
+    /// Checks everything. There may be a configuration beside its problems: whoever needs no more of it
+    /// than the parts that are in order, to find what else is wrong, may look at it.
+    pub(super) fn run(mut self, raw: &raw::Configuration) -> (Option<Config>, Vec<Problem>) {
         let server = self.server(&raw.server, &raw.admin);
         let profiles = self.profiles(&raw.profiles);
         let apps = self.apps(&raw.apps, &raw.server, &profiles);
@@ -58,15 +59,14 @@ impl Check<'_> {
                 files: self.files,
             })
         })();
-        match checked {
-            Some(config) if self.problems.is_empty() => Ok(config),
-            None if self.problems.is_empty() => Err(vec![Problem::new(
+        if checked.is_none() && self.problems.is_empty() {
+            self.problems.push(Problem::new(
                 &origins.fallback,
                 "",
                 "a default is missing: this is a fault of signet itself",
-            )]),
-            _ => Err(self.problems),
+            ));
         }
+        (checked, self.problems)
     }
 
     fn somebody_can_get_a_token(&mut self, raw: &raw::Configuration) {
