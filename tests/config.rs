@@ -26,8 +26,8 @@ fn folder(name: &str) -> PathBuf {
 
 fn samples(kind: &str) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(folder("tests/config").join(kind))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the samples are in the repository")
+        .map(|entry| entry.expect("the folder is readable").path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "toml"))
         .collect();
     found.sort();
@@ -44,16 +44,16 @@ fn load(path: &Path) -> Result<Config, String> {
 fn load_with(path: &Path, variables: &[(&str, &str)]) -> Result<Config, String> {
     let environment = variables.iter().copied().collect();
     config::load(Some(path), &environment, NOW).map_err(|problems| {
-        let folder = format!("{}/", path.parent().unwrap().display());
+        let folder = format!("{}/", path.parent().expect("a file has a folder").display());
         problems.to_string().replace(&folder, "")
     })
 }
 
 /// Loads a text as `signet.toml`.
 fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the test");
     let path = folder.path().join("signet.toml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text).expect("the folder is ours");
     load_with(&path, variables)
 }
 

@@ -41,7 +41,7 @@ fn example(line: &str) -> &str {
 }
 
 fn documentation() -> String {
-    fs::read_to_string(folder("config/default.toml")).unwrap()
+    fs::read_to_string(folder("config/default.toml")).expect("it is in the repository")
 }
 
 #[test]

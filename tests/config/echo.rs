@@ -19,7 +19,8 @@ fn two(index: usize) -> [&'static str; 2] {
 }
 
 fn everything() -> String {
-    fs::read_to_string(folder("tests/config/good/everything.toml")).unwrap()
+    fs::read_to_string(folder("tests/config/good/everything.toml"))
+        .expect("it is in the repository")
 }
 
 /// Where each quoted string of a TOML text stands, without its quotes.
