@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::profile::Profile;
-use super::template::{Facts, Missing, Node};
+use super::template::{Facts, Node, Unfilled};
 use crate::clock::Timestamp;
 use crate::signing::{EncodedHeader, Key, KeyId, Keyring};
 
@@ -260,11 +260,11 @@ fn header(profile: &Profile, facts: &Facts<'_>, key: &Key) -> Result<EncodedHead
     Ok(key.encode_header(&json))
 }
 
-fn missing(Missing(source): Missing) -> AppError {
+fn missing(unfilled: Unfilled) -> AppError {
     use super::template::Source;
-    let (what, remedy) = match source {
-        Source::AppAudience => ("an audience", "set `audience`"),
-        Source::AppIssuer => ("an issuer", "set `server.public_url`"),
+    let (what, remedy) = match unfilled {
+        Unfilled::Missing(Source::AppAudience) => ("an audience", "set `audience`"),
+        Unfilled::Missing(Source::AppIssuer) => ("an issuer", "set `server.public_url`"),
         _ => ("more than the app knows", "see its header"),
     };
     AppError::Missing { what, remedy }

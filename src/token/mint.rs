@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::app::App;
-use super::json::pointer;
 use super::policy::{Denial, DenialCode, Grant};
-use super::template::{Missing, Source, Values};
+use super::request::Fault;
+use super::template::{Unfilled, Values};
 use crate::clock::Timestamp;
 use crate::signing::{Jwt, KeyId};
 
@@ -99,7 +99,7 @@ pub fn mint_with(
         token_id: token_id.as_deref(),
     };
     let mut claims = Vec::with_capacity(512);
-    app.claims().write(&values, &mut claims).map_err(missing)?;
+    app.claims().write(&values, &mut claims).map_err(denied)?;
     let token = key.seal(header, &claims).map_err(|_| MintError::NoKey)?;
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
@@ -114,7 +114,7 @@ pub fn mint_with(
     }
     values.token = token.expose();
     let mut answer = Zeroizing::new(Vec::with_capacity(token.len() + 256));
-    app.answer().write(&values, &mut answer).map_err(missing)?;
+    app.answer().write(&values, &mut answer).map_err(denied)?;
     Ok(Minted {
         answer,
         expires_at,
@@ -131,18 +131,11 @@ fn refresh_after(expires_in: i64, jitter: u8) -> i64 {
     (expires_in * permille / 1000).max(1).min(expires_in.max(0))
 }
 
-fn missing(Missing(source): Missing) -> MintError {
-    let (at, what) = match source {
-        Source::UserAttribute(name) => (pointer("/attributes", &name), "this attribute"),
-        Source::UserEmail => ("/userEmail".to_owned(), "the user's email address"),
-        Source::UserPlan => ("/plan".to_owned(), "the user's plan"),
-        Source::UserRoles => ("/userRoles".to_owned(), "the user's roles"),
-        Source::TokenScope => ("/scope".to_owned(), "a scope"),
-        _ => (String::new(), "more than this kind of request can give"),
-    };
+fn denied(unfilled: Unfilled) -> MintError {
+    let fault = Fault::from(unfilled);
     MintError::Denied(Denial::of(
         DenialCode::InvalidRequest,
-        at,
-        format!("is required: the app's tokens always carry {what}"),
+        fault.pointer,
+        fault.detail,
     ))
 }

@@ -1,6 +1,7 @@
 //! What a token says and who may have it: pure rules, without I/O, clock, randomness or logging.
 
 mod app;
+mod fit;
 mod identity;
 mod json;
 mod mint;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::app::App;
+use super::fit;
 use super::identity::Identity;
 use super::json::pointer;
 use super::request::{Asked, Fault};
@@ -226,17 +227,9 @@ impl Policy {
         anonymous_id: impl FnOnce() -> String,
         witness: &mut impl Witness,
     ) -> Result<Grant, Denial> {
-        faults.extend(uncarried(app, &asked));
-        let anonymous = asked.anonymous.as_ref().is_some_and(|given| given.value);
-        // A member that is there but at fault was told already; it isn't missing.
-        let already =
-            |names: [&str; 2]| faults.iter().any(|fault| names.contains(&&*fault.pointer));
-        if asked.user_id.is_none() && !anonymous && !already(["/userId", "/identity"]) {
-            faults.push(Fault::new(
-                "/userId",
-                "is required; give the user's ID at your site",
-            ));
-        }
+        let profile = app.profile();
+        faults.extend(fit::uncarried(profile, &asked));
+        faults.extend(fit::lacking(profile, &asked, &faults));
         if let Some(ttl) = &asked.ttl_seconds
             && ttl.value <= app.backdate_seconds()
         {
@@ -255,6 +248,7 @@ impl Policy {
             return Err(Denial::invalid(faults));
         }
         let ttl_seconds = self.check(app, &asked, witness)?;
+        let anonymous = asked.is_anonymous();
         let user_id = match asked.user_id {
             Some(given) => given.value.into_owned(),
             None => {
@@ -428,39 +422,4 @@ fn filled(rule: &'static str, pointer: &str, detail: &str) -> Finding {
 
 fn undecided(detail: &str) -> Denial {
     Denial::invalid(vec![Fault::new("/app", detail)])
-}
-
-/// Members that the app's tokens would not say: an error, because the caller believes that they do.
-fn uncarried(app: &App, asked: &Asked<'_>) -> Vec<Fault> {
-    let profile = app.profile();
-    let mut faults = Vec::new();
-    let mut uncarried = |at: String| {
-        let detail = format!(
-            "the tokens of the profile `{}` do not carry this; leave it out",
-            profile.name()
-        );
-        faults.push(Fault::new(at, detail));
-    };
-    if let Some(given) = asked.email.as_ref().filter(|_| !profile.carries_email()) {
-        uncarried(given.pointer());
-    }
-    if let Some(given) = asked.roles.as_ref().filter(|_| !profile.carries_roles()) {
-        uncarried(given.pointer());
-    }
-    if let Some(given) = asked.plan.as_ref().filter(|_| !profile.carries_plan()) {
-        uncarried(given.pointer());
-    }
-    if let Some(given) = asked
-        .anonymous
-        .as_ref()
-        .filter(|_| !profile.carries_anonymous())
-    {
-        uncarried(given.pointer());
-    }
-    for (name, _) in asked.attributes.iter().flat_map(|given| &given.value) {
-        if !profile.carries_attribute(name) {
-            uncarried(pointer("/attributes", name));
-        }
-    }
-    faults
 }

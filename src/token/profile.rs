@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::template::{Node, Source, compile};
+use super::template::{Node, Source, Standing, compile};
 use crate::signing::Algorithm;
 
 /// A profile as its file says it, with tables as JSON objects in the file's order.
@@ -63,6 +63,10 @@ struct Carries {
     issuer: bool,
     audience: bool,
     attributes: BTreeSet<String>,
+    /// Those of them that stand inside a text.
+    attributes_in_text: BTreeSet<String>,
+    /// What of a user no token is made without.
+    required: Vec<Source>,
 }
 
 impl Profile {
@@ -102,7 +106,7 @@ impl Profile {
             .into_iter()
             .chain(header.iter().map(|(_, node)| node))
         {
-            node.visit(&mut |source, optional| carries.note(source, optional));
+            node.visit(&mut |source, standing| carries.note(source, standing));
         }
         Ok(Self {
             name: source.name,
@@ -171,6 +175,16 @@ impl Profile {
         self.carries.attributes.contains(name)
     }
 
+    /// Whether its tokens say the attribute `name` inside a text, which no list or table can be.
+    pub(super) fn carries_in_text(&self, name: &str) -> bool {
+        self.carries.attributes_in_text.contains(name)
+    }
+
+    /// What of a user its tokens always say: there is none without it.
+    pub(super) fn required_of_users(&self) -> &[Source] {
+        &self.carries.required
+    }
+
     /// Whether an app with it needs an issuer (`server.public_url`).
     #[must_use]
     pub fn needs_issuer(&self) -> bool {
@@ -197,7 +211,15 @@ impl Profile {
 }
 
 impl Carries {
-    fn note(&mut self, source: &Source, optional: bool) {
+    fn note(&mut self, source: &Source, standing: Standing) {
+        let required = !standing.optional;
+        let of_user = matches!(
+            source,
+            Source::UserAttribute(_) | Source::UserEmail | Source::UserPlan | Source::UserRoles
+        );
+        if required && of_user && !self.required.contains(source) {
+            self.required.push(source.clone());
+        }
         match source {
             Source::UserEmail => self.email = true,
             Source::UserRoles => self.roles = true,
@@ -205,13 +227,13 @@ impl Carries {
             Source::UserAnonymous => self.anonymous = true,
             Source::UserAttribute(name) => {
                 self.attributes.insert(name.clone());
+                if standing.in_text {
+                    self.attributes_in_text.insert(name.clone());
+                }
             }
-            Source::TokenId => {
-                self.token_id = true;
-                self.token_id_needed |= !optional;
-            }
-            Source::AppIssuer => self.issuer |= !optional,
-            Source::AppAudience => self.audience |= !optional,
+            Source::TokenId => self.token_id |= required,
+            Source::AppIssuer => self.issuer |= required,
+            Source::AppAudience => self.audience |= required,
             Source::AppClientId
             | Source::CallerName
             | Source::KeyId

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::{Json, pointer};
+use super::template::{Source, Unfilled};
 use super::text::{TextFault, check_email, check_text};
 
 /// One thing wrong with one member: where, and what to do. Repeats no value.
@@ -22,6 +23,40 @@ impl Fault {
             pointer: pointer.into(),
             detail: detail.into(),
         }
+    }
+}
+
+impl From<Unfilled> for Fault {
+    fn from(unfilled: Unfilled) -> Self {
+        let (source, detail) = match unfilled {
+            Unfilled::Missing(source) => {
+                let what = match &source {
+                    Source::TokenScope => "a scope",
+                    Source::UserAttribute(_) => "this attribute",
+                    Source::UserEmail => "the user's email address",
+                    Source::UserId => "the user's ID",
+                    Source::UserPlan => "the user's plan",
+                    Source::UserRoles => "the user's roles",
+                    _ => "more than this kind of request can give",
+                };
+                let detail = format!("is required: the app's tokens always carry {what}");
+                (source, detail)
+            }
+            Unfilled::NotText(source) => {
+                let detail = "must be a string, a number, true or false: the app's tokens carry it inside a text";
+                (source, detail.to_owned())
+            }
+        };
+        let at = match source {
+            Source::TokenScope => "/scope".to_owned(),
+            Source::UserAttribute(name) => pointer("/attributes", &name),
+            Source::UserEmail => "/userEmail".to_owned(),
+            Source::UserId => "/userId".to_owned(),
+            Source::UserPlan => "/plan".to_owned(),
+            Source::UserRoles => "/userRoles".to_owned(),
+            _ => String::new(),
+        };
+        Self::new(at, detail)
     }
 }
 
@@ -110,6 +145,11 @@ impl<'a> Asked<'a> {
             )),
         }
         (asked, faults)
+    }
+
+    /// Whether it says that the user is anonymous.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.anonymous.as_ref().is_some_and(|given| given.value)
     }
 
     fn take(&mut self, name: &str, value: Json<'a>, faults: &mut Vec<Fault>) {

@@ -122,9 +122,15 @@ pub(super) struct Facts<'a> {
     pub(super) issuer: Option<&'a str>,
 }
 
-/// A placeholder without a `?` whose source is absent.
+/// A placeholder that can't be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Missing(pub(super) Source);
+pub(super) enum Unfilled {
+    /// Its source is absent, and no `?` lets it be.
+    Missing(Source),
+    /// Its source is a list or a table, and it stands inside a text. A `?` changes nothing: whoever
+    /// gave the value believes that the token says it.
+    NotText(Source),
+}
 
 /// A compiled piece of a profile.
 #[derive(Clone, Debug)]
@@ -151,6 +157,14 @@ pub(super) enum Part {
 
 /// Whether a `?` lets the value be absent.
 pub(super) type Optional = bool;
+
+/// How a placeholder stands in a profile.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    /// With text around it, so that a list or a table can't stand for it.
+    pub(super) in_text: bool,
+    pub(super) optional: Optional,
+}
 
 pub(super) fn compile(value: &Value, path: &str, problems: &mut Vec<ProfileProblem>) -> Node {
     match value {
@@ -241,17 +255,29 @@ fn compile_text(text: &str, path: &str, problems: &mut Vec<ProfileProblem>) -> N
 }
 
 impl Node {
-    /// Shows every source in use, with whether it may be absent.
-    pub(super) fn visit(&self, see: &mut impl FnMut(&Source, Optional)) {
+    /// Shows every source in use, and how it stands.
+    pub(super) fn visit(&self, see: &mut impl FnMut(&Source, Standing)) {
         match self {
             Self::Fixed(_) => {}
             Self::JsonText(inner) => inner.visit(see),
             Self::List(items) => items.iter().for_each(|item| item.visit(see)),
             Self::Object(members) => members.iter().for_each(|(_, node)| node.visit(see)),
-            Self::Placeholder(source, optional) => see(source, *optional),
+            Self::Placeholder(source, optional) => see(
+                source,
+                Standing {
+                    in_text: false,
+                    optional: *optional,
+                },
+            ),
             Self::Text(parts) => parts.iter().for_each(|part| {
                 if let Part::Placeholder(source, optional) = part {
-                    see(source, *optional);
+                    see(
+                        source,
+                        Standing {
+                            in_text: true,
+                            optional: *optional,
+                        },
+                    );
                 }
             }),
         }
@@ -259,7 +285,7 @@ impl Node {
 
     /// The same with what the app knows filled in; a member that is absent for good is gone.
     /// `None` when this node itself is.
-    pub(super) fn bind(&self, facts: &Facts<'_>) -> Result<Option<Self>, Missing> {
+    pub(super) fn bind(&self, facts: &Facts<'_>) -> Result<Option<Self>, Unfilled> {
         Ok(Some(match self {
             Self::Fixed(_) => self.clone(),
             Self::JsonText(inner) => match inner.bind(facts)? {
@@ -290,7 +316,7 @@ impl Node {
                         .into(),
                 ),
                 Some(None) if *optional => return Ok(None),
-                Some(None) => return Err(Missing(source.clone())),
+                Some(None) => return Err(Unfilled::Missing(source.clone())),
             },
             Self::Text(parts) => {
                 let mut bound: Vec<Part> = Vec::with_capacity(parts.len());
@@ -304,7 +330,7 @@ impl Node {
                             }
                             Some(Some(text)) => text.to_owned(),
                             Some(None) if *optional => return Ok(None),
-                            Some(None) => return Err(Missing(source.clone())),
+                            Some(None) => return Err(Unfilled::Missing(source.clone())),
                         },
                     };
                     match bound.last_mut() {
@@ -325,7 +351,7 @@ impl Node {
     }
 
     /// Appends the node as JSON. Gives `false`, with nothing appended, when it is absent and may be.
-    pub(super) fn write(&self, values: &Values<'_>, out: &mut Vec<u8>) -> Result<bool, Missing> {
+    pub(super) fn write(&self, values: &Values<'_>, out: &mut Vec<u8>) -> Result<bool, Unfilled> {
         match self {
             Self::Fixed(json) => out.extend_from_slice(json),
             Self::JsonText(inner) => {
@@ -357,7 +383,7 @@ impl Node {
                 return if written || *optional {
                     Ok(written)
                 } else {
-                    Err(Missing(source.clone()))
+                    Err(Unfilled::Missing(source.clone()))
                 };
             }
             Self::Text(parts) => {
@@ -365,15 +391,12 @@ impl Node {
                 for part in parts {
                     match part {
                         Part::Fixed(fixed) => text.push_str(fixed),
-                        Part::Placeholder(source, optional) => {
-                            if !source.append(values, &mut text) {
-                                return if *optional {
-                                    Ok(false)
-                                } else {
-                                    Err(Missing(source.clone()))
-                                };
-                            }
-                        }
+                        Part::Placeholder(source, optional) => match source.find(values) {
+                            Some(found) if found.append(&mut text) => {}
+                            Some(_) => return Err(Unfilled::NotText(source.clone())),
+                            None if *optional => return Ok(false),
+                            None => return Err(Unfilled::Missing(source.clone())),
+                        },
                     }
                 }
                 write_string(&text, out);
@@ -389,7 +412,7 @@ fn write_between<'n>(
     members: impl Iterator<Item = (&'n [u8], &'n Node)>,
     values: &Values<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), Missing> {
+) -> Result<(), Unfilled> {
     out.extend_from_slice(open);
     let mut first = true;
     for (name, node) in members {
@@ -482,16 +505,20 @@ impl Source {
         }
         true
     }
+}
 
-    fn append(&self, values: &Values<'_>, text: &mut String) -> bool {
-        match self.find(values) {
-            None | Some(Found::List(_)) => return false,
-            Some(Found::Bool(value)) => text.push_str(if value { "true" } else { "false" }),
-            Some(Found::Json(Value::String(value))) => text.push_str(value),
-            Some(Found::Json(Value::Array(_) | Value::Object(_) | Value::Null)) => return false,
-            Some(Found::Json(value)) => text.push_str(&value.to_string()),
-            Some(Found::Number(number)) => text.push_str(&number.to_string()),
-            Some(Found::Text(value)) => text.push_str(value),
+impl Found<'_> {
+    /// Appends the value to a text. Gives `false`, with nothing appended, when it is none.
+    fn append(&self, text: &mut String) -> bool {
+        match self {
+            Self::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
+            Self::Json(Value::String(value)) => text.push_str(value),
+            Self::List(_) | Self::Json(Value::Array(_) | Value::Object(_) | Value::Null) => {
+                return false;
+            }
+            Self::Json(value) => text.push_str(&value.to_string()),
+            Self::Number(number) => text.push_str(&number.to_string()),
+            Self::Text(value) => text.push_str(value),
         }
         true
     }
@@ -502,7 +529,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn filled(template: &Value, identity: &Identity) -> Result<Value, Missing> {
+    fn filled(template: &Value, identity: &Identity) -> Result<Value, Unfilled> {
         let mut problems = Vec::new();
         let node = compile(template, "claims", &mut problems);
         assert_eq!(problems, []);
@@ -576,15 +603,15 @@ mod tests {
     fn an_absent_required_value_is_named() {
         assert_eq!(
             filled(&json!({"a": "${user.email}"}), &identity()).unwrap_err(),
-            Missing(Source::UserEmail)
+            Unfilled::Missing(Source::UserEmail)
         );
         assert_eq!(
             filled(&json!({"a": "x${app.audience}"}), &identity()).unwrap_err(),
-            Missing(Source::AppAudience)
+            Unfilled::Missing(Source::AppAudience)
         );
         assert_eq!(
             filled(&json!({"a": "x${user.attributes.o}"}), &identity()).unwrap_err(),
-            Missing(Source::UserAttribute("o".into()))
+            Unfilled::NotText(Source::UserAttribute("o".into()))
         );
     }
 
