@@ -177,10 +177,10 @@ impl App {
         self.settings.backdate_seconds
     }
 
-    /// Whether its tokens carry an ID.
+    /// Whether its tokens carry an ID: the profile writes one, and it isn't turned off.
     #[must_use]
     pub fn token_id(&self) -> bool {
-        self.settings.token_id && self.settings.profile.carries_token_id()
+        self.settings.token_id && self.profile().carries_token_id()
     }
 
     /// The key that signs at `now`.

@@ -59,7 +59,7 @@ struct Carries {
     plan: bool,
     anonymous: bool,
     token_id: bool,
-    token_id_needed: bool,
+    needs_token_id: bool,
     issuer: bool,
     audience: bool,
     attributes: BTreeSet<String>,
@@ -200,12 +200,11 @@ impl Profile {
     /// Whether its token ID can't be turned off: some `${token.id}` is without a `?`.
     #[must_use]
     pub fn needs_token_id(&self) -> bool {
-        self.carries.token_id_needed
+        self.carries.needs_token_id
     }
 
-    /// Whether its tokens say an ID of their own.
-    #[must_use]
-    pub fn carries_token_id(&self) -> bool {
+    /// Whether its tokens have an ID, be it one that can be turned off.
+    pub(super) fn carries_token_id(&self) -> bool {
         self.carries.token_id
     }
 }
@@ -231,7 +230,10 @@ impl Carries {
                     self.attributes_in_text.insert(name.clone());
                 }
             }
-            Source::TokenId => self.token_id |= required,
+            Source::TokenId => {
+                self.token_id = true;
+                self.needs_token_id |= required;
+            }
             Source::AppIssuer => self.issuer |= required,
             Source::AppAudience => self.audience |= required,
             Source::AppClientId
