@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::template::{Node, Source, Standing, compile};
+use super::template::{Node, Source, Standing, check_name, compile, compile_table};
 use crate::signing::Algorithm;
 
 /// A profile as its file says it, with tables as JSON objects in the file's order.
@@ -77,16 +77,8 @@ impl Profile {
     pub fn compile(source: ProfileSource) -> Result<Self, Vec<ProfileProblem>> {
         let mut problems = Vec::new();
         let header = check_header(&source.header, &mut problems);
-        let claims = compile(
-            &Value::Object(source.claims.clone()),
-            "claims",
-            &mut problems,
-        );
-        let answer = compile(
-            &Value::Object(source.answer.clone()),
-            "answer",
-            &mut problems,
-        );
+        let claims = compile_table(&source.claims, "claims", &mut problems);
+        let answer = compile_table(&source.answer, "answer", &mut problems);
         check_times(&source.claims, &mut problems);
         check_places(&claims, &answer, &mut problems);
         if source.algorithms.is_empty() {
@@ -269,6 +261,7 @@ fn check_header(
     let mut members = Vec::new();
     for (name, value) in header {
         let path = format!("header.{name}");
+        check_name(name, &path, problems);
         if RESERVED_HEADERS.contains(&name.as_str()) {
             problems.push(problem(
                 &path,
@@ -412,6 +405,22 @@ mod tests {
         assert_eq!(found.len(), 4);
         assert!(found[2].starts_with("header.x: a header may use"));
         assert!(found[3].starts_with("header.typ: must be a plain string"));
+    }
+
+    #[test]
+    fn an_answer_is_a_table_and_nothing_that_could_be_absent() {
+        let found = problems(
+            json!({"${key.id}": "x"}),
+            json!({"exp": "${token.expires_at}"}),
+            json!({"${json}": "${token}${app.audience?}"}),
+        );
+        assert_eq!(
+            found,
+            [
+                "header.${key.id}: a name can't hold a placeholder",
+                "answer.${json}: a name can't hold a placeholder",
+            ]
+        );
     }
 
     #[test]

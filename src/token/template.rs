@@ -173,30 +173,35 @@ pub(super) fn compile(value: &Value, path: &str, problems: &mut Vec<ProfileProbl
             let item = |(index, item)| compile(item, &format!("{path}.{index}"), problems);
             Node::List(items.iter().enumerate().map(item).collect())
         }
-        Value::Object(members) => compile_object(members, path, problems),
+        Value::Object(members) => match (members.len(), members.get(JSON_TEXT)) {
+            (1, Some(inner)) => Node::JsonText(Box::new(compile(inner, path, problems))),
+            _ => compile_table(members, path, problems),
+        },
         Value::Null | Value::Bool(_) | Value::Number(_) => {
             Node::Fixed(value.to_string().into_bytes().into())
         }
     }
 }
 
-fn compile_object(
+pub(super) fn check_name(name: &str, path: &str, problems: &mut Vec<ProfileProblem>) {
+    if name.contains("${") {
+        problems.push(ProfileProblem {
+            path: path.to_owned(),
+            message: "a name can't hold a placeholder".to_owned(),
+        });
+    }
+}
+
+/// Compiles a table that stays one, whatever is in it.
+pub(super) fn compile_table(
     members: &Map<String, Value>,
     path: &str,
     problems: &mut Vec<ProfileProblem>,
 ) -> Node {
-    if let (1, Some(inner)) = (members.len(), members.get(JSON_TEXT)) {
-        return Node::JsonText(Box::new(compile(inner, path, problems)));
-    }
     let mut nodes = Vec::with_capacity(members.len());
     for (name, value) in members {
         let path = format!("{path}.{name}");
-        if name.contains("${") {
-            problems.push(ProfileProblem {
-                path: path.clone(),
-                message: "a name can't hold a placeholder".to_owned(),
-            });
-        }
+        check_name(name, &path, problems);
         let mut prefix = serde_json::to_vec(name).expect("a string is always JSON");
         prefix.push(b':');
         nodes.push((prefix.into_boxed_slice(), compile(value, &path, problems)));
