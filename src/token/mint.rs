@@ -128,7 +128,9 @@ pub fn mint_with(
 /// About nine tenths of the time left: 85 to 95 %, so that widgets opened together don't renew together.
 fn refresh_after(expires_in: i64, jitter: u8) -> i64 {
     let permille = 850 + i64::from(jitter) * 100 / 255;
-    (expires_in * permille / 1000).max(1).min(expires_in.max(0))
+    (expires_in.saturating_mul(permille) / 1000)
+        .max(1)
+        .min(expires_in.max(0))
 }
 
 fn denied(unfilled: Unfilled) -> MintError {

@@ -230,17 +230,7 @@ impl Policy {
         let profile = app.profile();
         faults.extend(fit::uncarried(profile, &asked));
         faults.extend(fit::lacking(profile, &asked, &faults));
-        if let Some(ttl) = &asked.ttl_seconds
-            && ttl.value <= app.backdate_seconds()
-        {
-            faults.push(Fault::new(
-                ttl.pointer(),
-                format!(
-                    "must be more than the {} seconds that `iat` is set back",
-                    app.backdate_seconds()
-                ),
-            ));
-        }
+        faults.extend(self.born_expired(app, &asked));
         if !faults.is_empty() {
             for fault in &faults {
                 witness.saw(|| refused("request", &fault.pointer, &fault.detail));
@@ -298,6 +288,23 @@ impl Policy {
         self.max_ttl_seconds.map_or(app.token_ttl_seconds(), |own| {
             own.min(app.token_ttl_seconds())
         })
+    }
+
+    /// What is wrong with a lifetime that would be over at once.
+    fn born_expired(&self, app: &App, asked: &Asked<'_>) -> Option<Fault> {
+        let backdate = app.backdate_seconds();
+        let longest = self.longest_seconds(app);
+        let detail = match &asked.ttl_seconds {
+            Some(given) if given.value <= backdate => {
+                format!("must be more than the {backdate} seconds that `iat` is set back")
+            }
+            None if longest <= backdate => format!(
+                "can't be left out or given: the longest that this caller may have, {longest} seconds, \
+                 is not more than the {backdate} seconds that `iat` is set back"
+            ),
+            _ => return None,
+        };
+        Some(Fault::new("/ttl", detail))
     }
 
     /// Everything that the policy says to a request in order; gives the lifetime in seconds.
