@@ -107,6 +107,8 @@ pub struct Asked<'a> {
 const MAX_MEMBERS: usize = 64;
 const MAX_ROLES: usize = 30;
 const MAX_ATTRIBUTE_BYTES: usize = 1000;
+/// 2^53: from here on a number that isn't a 64-bit integer loses digits.
+const INEXACT_FROM: f64 = 9_007_199_254_740_992.0;
 const NAMES: &[&str] = &[
     "app",
     "attributes",
@@ -333,7 +335,20 @@ fn check_value(value: &Json<'_>, at: &str, faults: &mut Vec<Fault>) {
                 .enumerate()
                 .for_each(|(index, item)| check_value(item, &format!("{at}/{index}"), faults));
         }
-        Json::Bool(_) | Json::Number(_) => {}
+        Json::Bool(_) => {}
+        Json::Number(number) => {
+            if !number.is_i64()
+                && !number.is_u64()
+                && number
+                    .as_f64()
+                    .is_none_or(|value| value.abs() >= INEXACT_FROM)
+            {
+                faults.push(Fault::new(
+                    at,
+                    "is a number too large to be kept exactly; give it as a string",
+                ));
+            }
+        }
         Json::Null => faults.push(Fault::new(
             at,
             "must not be null; leave the member out instead",
@@ -476,6 +491,30 @@ mod tests {
                 faults(&format!(r#"{{"ttl":{ttl}}}"#)),
                 ["/ttl: must be a whole number of seconds, more than 0"]
             );
+        }
+    }
+
+    #[test]
+    fn a_number_that_would_change_is_refused() {
+        for number in ["12345678901234567890123", "-9223372036854775809", "1e300"] {
+            assert_eq!(
+                faults(&format!(r#"{{"attributes":{{"a":[{number}]}}}}"#)),
+                ["/attributes/a/0: is a number too large to be kept exactly; give it as a string"]
+            );
+        }
+        for number in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.1",
+            "-1.5e-300",
+            "122.416294033786585",
+        ] {
+            let body = format!(r#"{{"attributes":{{"a":{number}}}}}"#);
+            let (asked, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+            assert_eq!(faults, []);
+            let (_, value) = asked.attributes.unwrap().value.remove(0);
+            let written: f64 = value.into_value().to_string().parse().unwrap();
+            assert_eq!(written.to_bits(), number.parse::<f64>().unwrap().to_bits());
         }
     }
 
