@@ -141,3 +141,6 @@ fn denied(unfilled: Unfilled) -> MintError {
         fault.detail,
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod mint;
 mod policy;
 mod profile;
 mod request;
+#[cfg(test)]
+mod samples;
 mod template;
 mod text;
 

@@ -430,3 +430,6 @@ fn filled(rule: &'static str, pointer: &str, detail: &str) -> Finding {
 fn undecided(detail: &str) -> Denial {
     Denial::invalid(vec![Fault::new("/app", detail)])
 }
+
+#[cfg(test)]
+mod tests;
