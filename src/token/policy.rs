@@ -8,7 +8,7 @@ use super::app::App;
 use super::fit;
 use super::identity::Identity;
 use super::json::pointer;
-use super::request::{Asked, Fault};
+use super::request::{Asked, Fault, Given};
 
 /// A set of names that a policy allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,18 +144,12 @@ impl Policy {
         witness: &mut impl Witness,
     ) -> Result<&Arc<App>, Denial> {
         let chosen = self.chosen(asked);
+        let named = asked.app.as_ref().or(asked.client_id.as_ref());
         witness.saw(|| match &chosen {
             Ok(app) => Finding {
                 rule: "apps",
-                pointer: asked
-                    .app
-                    .as_ref()
-                    .map_or_else(String::new, super::request::Given::pointer),
-                verdict: if asked.app.is_some() {
-                    "allowed"
-                } else {
-                    "filled"
-                },
+                pointer: named.map_or_else(String::new, Given::pointer),
+                verdict: if named.is_some() { "allowed" } else { "filled" },
                 detail: format!("the app is `{}`", app.name()),
             },
             Err(denial) => refused("apps", &denial.faults[0].pointer, &denial.detail),

@@ -471,6 +471,10 @@ fn every_rule_tells_its_witness_what_it_found() {
         ]
     );
     assert_eq!(
+        findings(&policy, r#"{"tenantId":"ten_acme","userId":"u","ttl":6}"#)[0],
+        "apps allowed /tenantId: the app is `acme`"
+    );
+    assert_eq!(
         findings(&policy, r#"{"app":"beta"}"#),
         ["apps refused /app: there is no such app, or this caller may not use it"]
     );
