@@ -1,0 +1,192 @@
+//! The exact tokens of the built-in profiles: a change of shape shows in review as a diff of `tests/golden/*.json`.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test golden` writes the files anew. All three apps sign without dice
+//! (HS256, EdDSA), so that even the compact tokens stay the same.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use signet::clock::{Clock, Timestamp};
+use signet::config::Environment;
+use signet::http::Snapshot;
+use signet::secrets::{Secret, Variables};
+use signet::service::Sources;
+use signet::signing::UnverifiedToken;
+use signet::token::{Asked, Dice, Json, mint};
+
+/// 2026-11-20T12:00:00Z.
+const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
+const DICE: Dice = Dice {
+    token_id: *b"0123456789abcdef",
+    jitter: 128,
+};
+
+#[test]
+fn support_widget_tokens_are_the_golden_ones() {
+    compare(
+        "support-widget",
+        &[
+            (
+                "full",
+                json!({
+                    "tenantId": "ten_acme", "userId": "usr_1", "userEmail": "zoe@example.com",
+                    "userRoles": ["user", "agent"], "plan": "pro", "ttl": 900,
+                }),
+            ),
+            ("minimal", json!({ "userId": "usr_1" })),
+            (
+                "no roles at all",
+                json!({ "userId": "usr_1", "userRoles": [] }),
+            ),
+            (
+                "hostile",
+                json!({
+                    "userId": "${user.email}\",\"role\":\"admin\"}", "userEmail": "zoë+${plan}@exämple.com",
+                    "userRoles": ["${user.id}", "\\u0022", "a,b", "👩🏽👍", "日本語"],
+                    "plan": "'\\\"</script>{{plan}}%00$(id)",
+                }),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn kore_tokens_are_the_golden_ones() {
+    compare(
+        "kore",
+        &[
+            (
+                "full",
+                json!({
+                    "clientId": "cs-1e2f3a4b", "identity": "usr_1", "isAnonymous": false,
+                    "attributes": { "identityToMerge": "anon_1" }, "ttl": 900,
+                }),
+            ),
+            ("minimal", json!({ "identity": "usr_1" })),
+            ("anonymous", json!({ "isAnonymous": true })),
+            (
+                "hostile",
+                json!({
+                    "identity": "${token.id}\",\"isAnonymous\":true,\"x\":\"",
+                    "attributes": { "identityToMerge": { "${user.id}": ["${json}", "\\", "😀", 1.5, false] } },
+                }),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn oauth_tokens_are_the_golden_ones() {
+    compare(
+        "oauth",
+        &[
+            (
+                "full",
+                json!({
+                    "clientId": "acme-api", "userId": "usr_1", "email": "zoe@example.com",
+                    "roles": ["reader", "writer"], "ttl": 900,
+                }),
+            ),
+            ("minimal", json!({ "userId": "usr_1" })),
+            (
+                "hostile",
+                json!({
+                    "userId": "https://tokens.example.com\\\"${app.issuer}", "email": "\u{1d51e}@b.co",
+                    "roles": ["${user.roles?}", "[\"admin\"]", "Ångström"],
+                }),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn every_built_in_profile_has_golden_tokens() {
+    let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/profiles");
+    for profile in fs::read_dir(profiles).unwrap() {
+        let golden = folder()
+            .join(profile.unwrap().file_name())
+            .with_extension("json");
+        assert!(golden.exists(), "{} is missing", golden.display());
+    }
+}
+
+/// Holds what the app named like its profile makes of every request against its file.
+fn compare(profile: &str, requests: &[(&str, Value)]) {
+    let snapshot = snapshot();
+    let made: BTreeMap<&str, Value> = requests
+        .iter()
+        .map(|(name, request)| (*name, made(&snapshot, profile, request)))
+        .collect();
+    let made = format!("{:#}\n", json!(made));
+    let file = folder().join(format!("{profile}.json"));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch for whoever runs the tests"
+    )]
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, made).unwrap();
+    } else {
+        let golden = fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            made == golden,
+            "{} differs; if that is meant, run again with UPDATE_GOLDEN=1 and read the diff.\n{made}",
+            file.display()
+        );
+    }
+}
+
+fn made(snapshot: &Snapshot, app: &str, request: &Value) -> Value {
+    let policy = &snapshot.callers.find("shop").unwrap().policy;
+    let mut named = request.clone();
+    named["app"] = app.into();
+    let body = named.to_string();
+    let (asked, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+    let app = policy.choose_app(&asked, &mut ()).unwrap();
+    let grant = policy
+        .decide(app, asked, faults, || "anon_1".to_owned(), &mut ())
+        .unwrap();
+    let minted = mint(app, &grant, Some("shop"), DICE, NOW).unwrap();
+
+    let token = minted.token.expose();
+    let parts = UnverifiedToken::parse(token).unwrap();
+    assert_eq!(
+        app.active_key(NOW).unwrap().verify(token).unwrap(),
+        parts.claims
+    );
+    let answer: Value = serde_json::from_slice(&minted.answer).unwrap();
+    json!({
+        "request": request,
+        "header": parts.header,
+        "claims": parts.claims,
+        "answer": answer,
+    })
+}
+
+/// The service's state as `tests/golden/signet.toml` and the built-in profiles say.
+fn snapshot() -> Snapshot {
+    let secrets = [
+        (
+            "WIDGET_SECRET",
+            "golden-widget:kR9vQ2mXz7LpT4wY8sBnC6dFgH3jK5aE",
+        ),
+        ("BOT_SECRET", "golden-bot:Zx4cV8bN2mQ6wE9rT1yU5iO3pA7sD0fG"),
+    ];
+    let variables = secrets.map(|(name, text)| (name.to_owned(), Secret::from(text)));
+    let sources = Sources::new(
+        Some(folder().join("signet.toml")),
+        Environment::default(),
+        Variables::Given(variables.into()),
+        Clock::fixed(NOW),
+    );
+    match sources.unwrap().load(None) {
+        Ok(loaded) => loaded.snapshot,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
