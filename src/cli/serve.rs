@@ -19,6 +19,8 @@ use crate::telemetry::{self, Audit, Format, Sink};
 
 /// How often the limits' tables are swept.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How long before the end of the grace requests are answered that are still in flight.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a start waits for the limits' shared store.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -106,6 +108,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         if tls.is_some() { "HTTPS" } else { "HTTP" },
         config.admin.listen,
     );
+    let grace = config.server.shutdown_grace;
     let stopping = CancellationToken::new();
     let stopped = CancellationToken::new();
     let settings = settings(&config);
@@ -134,9 +137,11 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     tracing::info!("stopping: finishing what is in flight");
     service.draining.store(true, Ordering::Relaxed);
     stopping.cancel();
+    let closing = tokio::spawn(close(Arc::clone(&service), grace));
     let drained = serving.await.context("the public listener failed")?;
     stopped.cancel();
     let _ = administering.await;
+    closing.abort();
     reloading.abort();
     sweeping.abort();
     report(drained);
@@ -164,6 +169,12 @@ async fn sweep(service: Arc<Running>) {
         drop(limits);
         sweeping.await;
     }
+}
+
+/// Answers what would be cut at the end of the grace, while there is still time to write the answer.
+async fn close(service: Arc<Running>, grace: Duration) {
+    tokio::time::sleep(grace.saturating_sub(LAST_WORDS.min(grace / 4))).await;
+    service.closing.cancel();
 }
 
 fn report(drained: Drained) {

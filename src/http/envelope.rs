@@ -2,7 +2,6 @@
 //! and its audit line on the way out.
 
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
@@ -11,7 +10,6 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
-use futures_util::FutureExt;
 use tower::{Layer, Service as TowerService};
 use uuid::Uuid;
 
@@ -94,15 +92,11 @@ pub(super) struct Envelope<S> {
 
 impl<S> TowerService<Request<Body>> for Envelope<S>
 where
-    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
+    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Enveloped<S::Future>;
 
     fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(task)
@@ -110,20 +104,36 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let opened = Opened::new(&self.service, &mut request);
-        let service = Arc::clone(&self.service);
-        let replacement = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, replacement);
-        Box::pin(async move {
-            // One handler's panic must not take the connection, and with HTTP/2 its neighbours, along.
-            let answered = AssertUnwindSafe(async { inner.call(request).await })
-                .catch_unwind()
-                .await;
-            let response = match answered {
-                Ok(Ok(response)) => response,
-                Err(_) => axum::response::IntoResponse::into_response(Failure::Internal),
-            };
-            Ok(opened.close(&service, response))
-        })
+        Enveloped {
+            answering: self.inner.call(request),
+            opened: Some((opened, Arc::clone(&self.service))),
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer in the making, and what will be put around it.
+    pub(super) struct Enveloped<F> {
+        #[pin]
+        answering: F,
+        opened: Option<(Opened, Arc<Service>)>,
+    }
+}
+
+impl<F> Future for Enveloped<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = std::task::ready!(this.answering.poll(task));
+        let (opened, service) = this
+            .opened
+            .take()
+            .expect("a future is not polled after its end");
+        Poll::Ready(Ok(opened.close(&service, response)))
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) enum Failure {
     RequestTimeout,
     /// Nobody can say who the user is; ask again after this time.
     SessionUnavailable(Duration),
+    /// The service stops before this request could be finished.
+    ShuttingDown,
     /// A media type that the route doesn't read; the value names those it does.
     UnsupportedMediaType(&'static str),
 }
@@ -176,6 +178,14 @@ impl Failure {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "session_unavailable",
                     "the session can't be looked up at the moment; try again",
+                )
+            },
+            Self::ShuttingDown => Told {
+                retry_after: Some(1),
+                ..told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "shutting_down",
+                    "this instance is stopping; try again",
                 )
             },
             Self::UnsupportedMediaType(types) => Told {

@@ -22,6 +22,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use super::cors::BrowserCorsLayer;
 use super::envelope::{Context, EnvelopeLayer};
 use super::error::Failure;
+use super::rescue::RescueLayer;
 use super::snapshot::Service;
 use crate::limits::{AddressKey, LimitName, Limits};
 
@@ -34,11 +35,13 @@ pub(super) fn around(
 + Send
 + 'static {
     ServiceBuilder::new()
-        // Outermost: whatever happens inside is answered, counted and written down here, panics included.
+        // Outermost: whatever happens inside gets its document, is counted and written down here.
         .layer(EnvelopeLayer(Arc::clone(service)))
         // Outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
         // answered before anybody is counted or asked who they are.
         .layer(BrowserCorsLayer::new())
+        // Inside CORS, so that even these answers can be read: a panic's, and those of the last second.
+        .layer(RescueLayer(service.closing.clone()))
         // Before any work: what no honest client sends, and what must not come in cleartext.
         .layer(DoorLayer)
         // Outside the limits: when too much is going on, nothing more is started, not even counting.

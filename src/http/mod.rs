@@ -8,6 +8,7 @@ mod csrf;
 mod envelope;
 mod error;
 mod layers;
+mod rescue;
 mod session_token;
 mod snapshot;
 mod token;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
 
 use super::layers::AddressGuard;
 use crate::caller::Callers;
@@ -73,6 +74,8 @@ pub struct Service {
     pub gauges: Arc<Gauges>,
     /// Whether the service is going down.
     pub draining: AtomicBool,
+    /// Ends what is still in flight with an answer, shortly before its connection would be cut.
+    pub closing: CancellationToken,
     /// Requests being answered.
     pub in_flight: AtomicUsize,
 }

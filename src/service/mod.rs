@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
@@ -124,6 +125,7 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
         metrics: Metrics::default(),
         gauges: Arc::new(Gauges::default()),
         draining: AtomicBool::new(false),
+        closing: CancellationToken::new(),
         in_flight: AtomicUsize::new(0),
     })
 }
