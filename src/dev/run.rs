@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -28,6 +29,8 @@ const TENANT: &str = "ten_acme";
 const CALLER: &str = "shop";
 /// Short enough to be watched while it expires.
 const TOKEN_SECONDS: u64 = 20;
+/// How much of that lies in the past when a token is issued.
+const BACKDATE_SECONDS: u64 = 5;
 
 /// Serves everything on `listen`, which is a loopback address, until Ctrl-C; what it prints and logs
 /// goes through `sink`.
@@ -103,6 +106,8 @@ impl Dev {
         let (session, admin) = (free(listen.ip())?, free(listen.ip())?);
         let at = |listener: &TcpListener| listener.local_addr();
         let origins = Origins::at(at(&main)?, at(&partner)?, at(&stranger)?);
+        // From the first on: what ends the command must leave no certificate behind.
+        let mut terminated = signal(SignalKind::terminate())?;
         let clock = Clock::System;
         let sources = self.sources(&origins, at(&session)?, clock.clone())?;
         let loaded = sources.load(None)?;
@@ -116,7 +121,7 @@ impl Dev {
         let stand_ins = StandIns::new(
             TENANT,
             self.secret.as_bytes(),
-            TOKEN_SECONDS,
+            TOKEN_SECONDS - BACKDATE_SECONDS,
             origins.clone(),
             clock,
         );
@@ -151,7 +156,10 @@ impl Dev {
             start(admin, None, service::admin(service)),
         ];
         sink.write_lines(self.greeting(&origins, admin_at).as_bytes());
-        tokio::signal::ctrl_c().await?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminated.recv() => {}
+        }
         stopping.cancel();
         for server in servers {
             let _ = server.await;
@@ -173,6 +181,10 @@ impl Dev {
             ("SIGNET__APPS__DEMO__CLIENT_ID", TENANT.to_owned()),
             ("SIGNET__APPS__DEMO__ALGORITHM", "HS256".to_owned()),
             ("SIGNET__APPS__DEMO__TOKEN_TTL", format!("{TOKEN_SECONDS}s")),
+            (
+                "SIGNET__APPS__DEMO__BACKDATE",
+                format!("{BACKDATE_SECONDS}s"),
+            ),
             ("SIGNET__APPS__DEMO__SECRET__ENV", "DEV_SECRET".to_owned()),
             (
                 "SIGNET__APPS__DEMO__BROWSER__PATH",
@@ -214,12 +226,7 @@ impl Dev {
         .into_iter()
         .collect();
         let secrets = [("DEV_SECRET".to_owned(), Secret::from(self.secret.as_str()))];
-        Ok(Sources::new(
-            None,
-            environment,
-            Variables::Given(secrets.into()),
-            clock,
-        )?)
+        Sources::new(None, environment, Variables::Given(secrets.into()), clock)
     }
 
     fn greeting(&self, origins: &Origins, admin: SocketAddr) -> String {

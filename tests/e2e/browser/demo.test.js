@@ -61,6 +61,7 @@ test("a token expires, the gateway refuses it, and the widget refreshes and retr
   await signIn(tab, "Ada");
   assert.match(await send(tab, "Hello"), /usr_ada/);
   assert.deepEqual(calls, ["/api/support/token 200", "/gateway/messages 200"]);
+  assert.match(await tab.getByRole("timer").textContent(), /\b1\d s\b/);
   const claims = await tab.locator("#claims").textContent();
   for (const said of ["tenantId", "usr_ada", "ada@example.com", "enterprise", "HS256"])
     assert.ok(claims.includes(said), said);
