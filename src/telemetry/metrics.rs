@@ -1,6 +1,7 @@
 //! Every metric by name. Labels are bounded: routes, apps, callers, outcomes; never a user.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -48,14 +49,13 @@ struct ByLimit {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByStore {
-    reading: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByResult {
     result: &'static str,
 }
+
+/// No label at all. As a family, such a metric is only there once it has been read: a process without a
+/// shared store shows nothing of one.
+type Unlabelled = [(&'static str, &'static str); 0];
 
 /// What is read off elsewhere when metrics are asked for.
 #[derive(Clone, Debug, Default)]
@@ -82,13 +82,16 @@ pub struct Metrics {
     decisions: Family<ByApp, Counter>,
     durations: Family<ByRoute, Histogram>,
     reloads: Family<ByResult, Counter>,
+    last_reload_applied: Gauge,
     connections: Gauge,
     in_flight: Gauge,
-    handshakes_failed: Gauge,
-    log_lines_dropped: Gauge,
-    limit_refusals: Family<ByLimit, Gauge>,
-    limit_shadow_refusals: Family<ByLimit, Gauge>,
-    limits_store: Family<ByStore, Gauge>,
+    handshakes_failed: Counter,
+    log_lines_dropped: Counter,
+    limit_refusals: Family<ByLimit, Counter>,
+    limit_shadow_refusals: Family<ByLimit, Counter>,
+    store_up: Family<Unlabelled, Gauge>,
+    store_outages: Family<Unlabelled, Counter>,
+    decided_without_store: Family<Unlabelled, Counter>,
     limit_keys: Family<ByLimit, Gauge>,
 }
 
@@ -106,16 +109,21 @@ impl Default for Metrics {
                 ])
             }),
             reloads: Family::default(),
+            last_reload_applied: Gauge::default(),
             connections: Gauge::default(),
             in_flight: Gauge::default(),
-            handshakes_failed: Gauge::default(),
-            log_lines_dropped: Gauge::default(),
+            handshakes_failed: Counter::default(),
+            log_lines_dropped: Counter::default(),
             limit_refusals: Family::default(),
             limit_shadow_refusals: Family::default(),
-            limits_store: Family::default(),
+            store_up: Family::default(),
+            store_outages: Family::default(),
+            decided_without_store: Family::default(),
             limit_keys: Family::default(),
         };
         metrics.register();
+        // The start was a load that went well.
+        metrics.last_reload_applied.set(1);
         metrics
     }
 }
@@ -140,8 +148,13 @@ impl Metrics {
         );
         registry.register(
             "reloads",
-            "Reloads of the configuration by result",
+            "Reloads of the configuration by result (`applied` or `refused`)",
             self.reloads.clone(),
+        );
+        registry.register(
+            "last_reload_applied",
+            "1 when the configuration as it was last read is in use, 0 when it was refused",
+            self.last_reload_applied.clone(),
         );
         registry.register(
             "connections",
@@ -155,28 +168,42 @@ impl Metrics {
         );
         registry.register(
             "tls_handshakes_failed",
-            "TLS handshakes that failed since the start",
+            "TLS handshakes that failed",
             self.handshakes_failed.clone(),
         );
         registry.register(
             "log_lines_dropped",
-            "Lines of log and audit trail dropped since the start",
+            "Lines of log and audit trail that were dropped, because their reader was too slow or gone",
             self.log_lines_dropped.clone(),
         );
         registry.register(
             "limit_refusals",
-            "Refusals by limit since the start",
+            "Requests that a limit refused",
             self.limit_refusals.clone(),
         );
         registry.register(
             "limit_shadow_refusals",
-            "Refusals that a limit in shadow mode would have made since the start",
+            "Requests that a limit would have refused, had it been enforced",
             self.limit_shadow_refusals.clone(),
         );
-        registry.register("limits_store", "The limits' shared store: whether it is up, outages and decisions without it since the start", self.limits_store.clone());
+        registry.register(
+            "limits_store_up",
+            "1 while the limits' shared store answers, 0 while `on_outage` decides",
+            self.store_up.clone(),
+        );
+        registry.register(
+            "limits_store_outages",
+            "How often the limits' shared store went away",
+            self.store_outages.clone(),
+        );
+        registry.register(
+            "limits_decided_without_store",
+            "Decisions that `on_outage` took in place of the limits' shared store",
+            self.decided_without_store.clone(),
+        );
         registry.register(
             "limit_keys",
-            "Keys that a limit remembers",
+            "Addresses, callers or users that a limit remembers in this process",
             self.limit_keys.clone(),
         );
         let build = Family::<[(&'static str, &'static str); 1], Gauge>::default();
@@ -213,6 +240,7 @@ impl Metrics {
                 result: if applied { "applied" } else { "refused" },
             })
             .inc();
+        self.last_reload_applied.set(i64::from(applied));
     }
 
     /// Everything in the OpenMetrics text format.
@@ -221,32 +249,29 @@ impl Metrics {
         let gauge = |gauge: &Gauge, value: u64| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
+        let counter = |counter: &Counter, value: u64| {
+            counter.inner().store(value, Ordering::Relaxed);
+        };
         gauge(&self.connections, readings.connections);
         gauge(&self.in_flight, readings.in_flight);
-        gauge(&self.handshakes_failed, readings.handshakes_failed);
-        gauge(&self.log_lines_dropped, readings.log_lines_dropped);
+        counter(&self.handshakes_failed, readings.handshakes_failed);
+        counter(&self.log_lines_dropped, readings.log_lines_dropped);
         if let Some((up, outages, decided_without)) = readings.store {
-            for (reading, value) in [
-                ("up", u64::from(up)),
-                ("outages", outages),
-                ("decided_without", decided_without),
-            ] {
-                gauge(
-                    &self.limits_store.get_or_create(&ByStore { reading }),
-                    value,
-                );
-            }
+            gauge(&self.store_up.get_or_create(&[]), u64::from(up));
+            counter(&self.store_outages.get_or_create(&[]), outages);
+            counter(
+                &self.decided_without_store.get_or_create(&[]),
+                decided_without,
+            );
         }
         for (limit, refusals, would_have, keys) in &readings.limits {
-            gauge(
-                &self.limit_shadow_refusals.get_or_create(&ByLimit { limit }),
+            let limit = ByLimit { limit };
+            counter(&self.limit_refusals.get_or_create(&limit), *refusals);
+            counter(
+                &self.limit_shadow_refusals.get_or_create(&limit),
                 *would_have,
             );
-            gauge(
-                &self.limit_refusals.get_or_create(&ByLimit { limit }),
-                *refusals,
-            );
-            gauge(&self.limit_keys.get_or_create(&ByLimit { limit }), *keys);
+            gauge(&self.limit_keys.get_or_create(&limit), *keys);
         }
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a String takes every metric");
@@ -267,7 +292,7 @@ mod tests {
         let text = metrics.render(&Readings {
             connections: 3,
             limits: vec![("per-ip", 2, 0, 5)],
-            store: Some((true, 0, 0)),
+            store: Some((true, 4, 7)),
             ..Readings::default()
         });
         for line in [
@@ -276,7 +301,11 @@ mod tests {
             r#"signet_request_duration_seconds_count{route="/token"} 1"#,
             r#"signet_reloads_total{result="applied"} 1"#,
             "signet_connections 3",
-            r#"signet_limit_refusals{limit="per-ip"} 2"#,
+            "signet_last_reload_applied 1",
+            r#"signet_limit_refusals_total{limit="per-ip"} 2"#,
+            "signet_limits_store_up{} 1",
+            "signet_limits_store_outages_total{} 4",
+            "signet_limits_decided_without_store_total{} 7",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
