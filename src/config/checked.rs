@@ -339,6 +339,8 @@ pub enum Store {
         on_outage: OnOutage,
         /// Whether limits refuse; otherwise they only count.
         enforce: bool,
+        /// Where the secret is under which addresses and users' IDs are hashed.
+        pepper: Option<SecretName>,
     },
 }
 

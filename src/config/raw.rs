@@ -351,6 +351,8 @@ pub(super) struct Redis {
     pub(super) on_outage: Option<OnOutage>,
     /// Whether limits refuse; with false they only count what they would have refused. True by default.
     pub(super) enforce: Option<bool>,
+    /// Where a secret of at least 32 bytes is, the same for all replicas: with it, who can list the server's keys can't check a guess at an address or a user's ID.
+    pub(super) pepper: Option<Secret>,
 }
 
 /// A Redis server's URL, or where it is.

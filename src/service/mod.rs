@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -27,6 +28,9 @@ use crate::telemetry::{Audit, Metrics};
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, public};
 pub use reload::Reloader;
+
+/// In bytes: below it a pepper could be found by trying.
+const SHORTEST_PEPPER: usize = 32;
 
 /// Everything that a state of the service is made from, the same at every reload.
 pub struct Sources {
@@ -175,7 +179,7 @@ fn load_limits(
     let per_user = quota(limits.per_user, "per_user");
     let failed_auth = quota(limits.failed_auth, "failed_auth");
     let store = load_store(&limits.store, sources)
-        .map_err(|error| note(problems, config, "limits.store", error))
+        .map_err(|(path, message)| note(problems, config, path, message))
         .ok();
     let settings = Settings {
         per_ip: per_ip?,
@@ -194,31 +198,41 @@ fn load_limits(
         .map(Arc::new)
 }
 
-fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, String> {
+/// The settings of the shared store; if they can't be read, where it fails and why.
+fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, (&'static str, String)> {
     let config::Store::Redis {
         url,
         on_outage,
         enforce,
+        pepper,
     } = store
     else {
         return Ok(Store::Memory);
     };
-    let url = match url {
-        RedisUrl::Plain(url) => url.clone(),
-        RedisUrl::Secret(name) => {
-            let reference = SecretRef {
-                name: name.clone(),
-                encoding: Encoding::Utf8,
-            };
-            let secret = reference
-                .read(&sources.variables)
-                .map_err(|error| error.to_string())?;
-            String::from_utf8(secret.expose().to_vec())
-                .map_err(|_| "the URL is not text".to_owned())?
-        }
+    let read = |name: &SecretName, path| {
+        text_secret(name, &sources.variables).map_err(|message| (path, message))
     };
+    let url = match url {
+        RedisUrl::Plain(url) => url.clone().into(),
+        RedisUrl::Secret(name) => read(name, "limits.store.redis")?,
+    };
+    let path = "limits.store.pepper";
+    let pepper = match pepper {
+        Some(name) => Some(read(name, path)?),
+        None => None,
+    };
+    if let Some(pepper) = &pepper
+        && pepper.expose_secret().len() < SHORTEST_PEPPER
+    {
+        return Err((
+            path,
+            format!(
+                "is shorter than {SHORTEST_PEPPER} bytes and could be guessed; make one with `signet secret new`"
+            ),
+        ));
+    }
     Ok(Store::Shared(SharedSettings {
-        url: url.into(),
+        url,
         on_outage: match on_outage {
             config::OnOutage::Closed => OnOutage::Closed,
             config::OnOutage::Local => OnOutage::Local,
@@ -226,8 +240,19 @@ fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, String>
         },
         enforce: *enforce,
         prefix: "signet".to_owned(),
-        pepper: None,
+        pepper,
     }))
+}
+
+fn text_secret(name: &SecretName, variables: &Variables) -> Result<SecretString, String> {
+    let reference = SecretRef {
+        name: name.clone(),
+        encoding: Encoding::Utf8,
+    };
+    let secret = reference.read(variables).map_err(|it| it.to_string())?;
+    String::from_utf8(secret.expose().to_vec())
+        .map(SecretString::from)
+        .map_err(|_| "is not text".to_owned())
 }
 
 fn browser_paths(config: &Config) -> HashMap<String, String> {

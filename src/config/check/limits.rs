@@ -61,10 +61,15 @@ impl Check<'_> {
                 RedisUrl::Secret(self.text_secret(path, Some(secret))?)
             }
         };
+        let pepper = match &raw.pepper {
+            Some(pepper) => Some(self.text_secret("limits.store.pepper", Some(pepper))?),
+            None => None,
+        };
         Some(Store::Redis {
             url,
             on_outage: raw.on_outage.unwrap_or(OnOutage::Local),
             enforce: raw.enforce.unwrap_or(true),
+            pepper,
         })
     }
 }
