@@ -29,7 +29,7 @@ start_signet() {
   SIGNET_API_KEY=$(random_secret)
   export SIGNET_CLIENT_SECRET SIGNET_API_KEY
   export SIGNET__SERVER__LISTEN="127.0.0.1:$port" SIGNET__ADMIN__LISTEN="127.0.0.1:$admin_port"
-  export SIGNET__SERVER__REQUIRE_HTTPS=false
+  export SIGNET__SERVER__REQUIRE_HTTPS="${SIGNET__SERVER__REQUIRE_HTTPS:-false}"
   "$SIGNET_BIN" serve > "$scratch/signet.log" 2>&1 &
   signet_pid=$!
   deadline=$((SECONDS + 15))
