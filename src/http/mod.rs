@@ -46,11 +46,11 @@ pub fn public(
             "/apps/{app}/token",
             get(session_token::issue)
                 .post(session_token::issue)
-                .fallback(|| async { Failure::MethodNotAllowed("GET, POST") }),
+                .fallback(|| async { Failure::MethodNotAllowed("GET, HEAD, POST") }),
         )
         .route(
             "/healthz",
-            get(|| async { "ok\n" }).fallback(|| async { Failure::MethodNotAllowed("GET") }),
+            get(|| async { "ok\n" }).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
         )
         .fallback(|| async { Failure::NotFound })
         .with_state(Arc::clone(service));
