@@ -325,6 +325,7 @@ impl Node {
             },
             Self::Text(parts) => {
                 let mut bound: Vec<Part> = Vec::with_capacity(parts.len());
+                let mut absent = false;
                 for part in parts {
                     let text = match part {
                         Part::Fixed(text) => text.clone(),
@@ -334,7 +335,10 @@ impl Node {
                                 continue;
                             }
                             Some(Some(text)) => text.to_owned(),
-                            Some(None) if *optional => return Ok(None),
+                            Some(None) if *optional => {
+                                absent = true;
+                                continue;
+                            }
                             Some(None) => return Err(Unfilled::Missing(source.clone())),
                         },
                     };
@@ -342,6 +346,9 @@ impl Node {
                         Some(Part::Fixed(last)) => last.push_str(&text),
                         _ => bound.push(Part::Fixed(text)),
                     }
+                }
+                if absent {
+                    return Ok(None);
                 }
                 match &bound[..] {
                     [Part::Fixed(text)] => Self::Fixed(
@@ -393,16 +400,21 @@ impl Node {
             }
             Self::Text(parts) => {
                 let mut text = String::new();
+                // To the end even so: what stands behind without a `?` is required all the same.
+                let mut absent = false;
                 for part in parts {
                     match part {
                         Part::Fixed(fixed) => text.push_str(fixed),
                         Part::Placeholder(source, optional) => match source.find(values) {
                             Some(found) if found.append(&mut text) => {}
                             Some(_) => return Err(Unfilled::NotText(source.clone())),
-                            None if *optional => return Ok(false),
+                            None if *optional => absent = true,
                             None => return Err(Unfilled::Missing(source.clone())),
                         },
                     }
+                }
+                if absent {
+                    return Ok(false);
                 }
                 write_string(&text, out);
             }
@@ -612,6 +624,19 @@ mod tests {
         );
         assert_eq!(
             filled(&json!({"a": "x${app.audience}"}), &identity()).unwrap_err(),
+            Unfilled::Missing(Source::AppAudience)
+        );
+        // Behind an absent one that may be, too.
+        assert_eq!(
+            filled(&json!({"a": "${user.plan?}:${user.email}"}), &identity()).unwrap_err(),
+            Unfilled::Missing(Source::UserEmail)
+        );
+        assert_eq!(
+            filled(
+                &json!({"a": "${app.audience?}:${app.audience}"}),
+                &identity()
+            )
+            .unwrap_err(),
             Unfilled::Missing(Source::AppAudience)
         );
         assert_eq!(
