@@ -1,13 +1,16 @@
-//! The measure of all things: an axum server that does nothing but answer a constant of a token's size.
+//! The measure of all things: an axum server that does nothing but answer a constant of a token's size, or of a session's.
 
 use anyhow::Result;
 use axum::Router;
 use axum::http::header;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
-/// Serves `POST /token` at `address` until it is killed.
+const SESSION: &str =
+    r#"{"user":{"id":"usr_1","email":"ada@example.com","roles":["user","agent"],"plan":"pro"}}"#;
+
+/// Serves `POST /token`, and `GET /session` as an app would, at `address` until it is killed.
 pub(crate) fn serve(address: &str) -> Result<()> {
     let token = format!("{}.{}.{}", "h".repeat(36), "c".repeat(200), "s".repeat(43));
     let body = serde_json::json!({
@@ -25,7 +28,11 @@ pub(crate) fn serve(address: &str) -> Result<()> {
                 // As signet does; a refusal costs some speed and nothing else.
                 let _ = stream.set_nodelay(true);
             });
-            axum::serve(listener, Router::new().route("/token", post(answer))).await
+            let session = || async { ([(header::CONTENT_TYPE, "application/json")], SESSION) };
+            let routes = Router::new()
+                .route("/token", post(answer))
+                .route("/session", get(session));
+            axum::serve(listener, routes).await
         })?;
     Ok(())
 }

@@ -54,6 +54,12 @@ impl<'a> Load<'a> {
         }
         Ok(answers)
     }
+
+    /// Waits for one answer, on the first connection.
+    pub(crate) fn run_once(&mut self) -> Result<()> {
+        while !self.connections[0].turn(self.requests)? {}
+        Ok(())
+    }
 }
 
 impl Connection {

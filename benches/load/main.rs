@@ -11,6 +11,7 @@
 mod bare;
 mod client;
 mod process;
+mod sessions;
 mod tls;
 
 use std::time::{Duration, Instant};
@@ -47,39 +48,60 @@ fn compare(rounds: usize) -> Result<()> {
     let bare = Server::bare()?;
 
     println!(
-        "\nround   signet µs   bare µs   ratio   (CPU time per answer, {CONNECTIONS} kept-alive connections)"
+        "\nround   signet µs   bare µs   ratio   refresh µs   to token   (CPU time per answer, {CONNECTIONS} kept-alive connections)"
     );
-    let (mut of_signet, mut of_bare) = (Vec::new(), Vec::new());
+    let refreshes = signet.refreshes()?;
+    let (mut of_signet, mut of_bare, mut of_refresh) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         // Each goes first in every second round, so that a drift of the machine favours nobody.
         let (ours, theirs) = if round % 2 == 1 {
-            let ours = microseconds_per_answer(&signet)?;
-            (ours, microseconds_per_answer(&bare)?)
+            let ours = microseconds_per_answer(&signet, signet.requests())?;
+            (ours, microseconds_per_answer(&bare, bare.requests())?)
         } else {
-            let theirs = microseconds_per_answer(&bare)?;
-            (microseconds_per_answer(&signet)?, theirs)
+            let theirs = microseconds_per_answer(&bare, bare.requests())?;
+            (microseconds_per_answer(&signet, signet.requests())?, theirs)
         };
+        // A browser's refresh by a session JWT, beside what a backend's token costs.
+        let refresh = microseconds_per_answer(&signet, &refreshes)?;
         println!(
-            "{round:>5}   {ours:>9.2}   {theirs:>7.2}   {:>5.2}",
-            ours / theirs
+            "{round:>5}   {ours:>9.2}   {theirs:>7.2}   {:>5.2}   {refresh:>10.2}   {:>8.2}",
+            ours / theirs,
+            refresh / ours
         );
+        of_refresh.push(refresh);
         of_signet.push(ours);
         of_bare.push(theirs);
     }
     let (ours, theirs) = (median(&mut of_signet), median(&mut of_bare));
+    let refresh = median(&mut of_refresh);
     println!(
-        "median  {ours:>9.2}   {theirs:>7.2}   {:>5.2}",
-        ours / theirs
+        "median  {ours:>9.2}   {theirs:>7.2}   {:>5.2}   {refresh:>10.2}   {:>8.2}",
+        ours / theirs,
+        refresh / ours
     );
     println!(
         "\nsignet: {:.1} MiB resident after the load",
         mebibytes(signet.resident_bytes()?)
     );
+    compare_introspection(&bare)
+}
+
+/// What signet adds to the time that an app takes to answer for its session.
+fn compare_introspection(app: &Server) -> Result<()> {
+    let signet = Server::introspecting(app)?;
+    let direct = sessions::median_answer(app.address(), "/session")?;
+    let through = sessions::median_answer(signet.address(), "/apps/default/token")?;
+    println!(
+        "introspect: the app answers in {:.3} ms at the median, signet with it in {:.3} ms: {:.3} ms more",
+        milliseconds(direct),
+        milliseconds(through),
+        milliseconds(through.saturating_sub(direct)),
+    );
     Ok(())
 }
 
-fn microseconds_per_answer(server: &Server) -> Result<f64> {
-    let mut load = Load::new(server.address(), CONNECTIONS, server.requests())?;
+fn microseconds_per_answer(server: &Server, requests: &[Vec<u8>]) -> Result<f64> {
+    let mut load = Load::new(server.address(), CONNECTIONS, requests)?;
     load.run_until(Instant::now() + WARM_UP)?;
     let before = server.cpu_time()?;
     let answers = load.run_until(Instant::now() + COUNTED)?;

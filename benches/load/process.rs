@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::client::Load;
+use crate::sessions;
 
 const SIGNET: &str = env!("CARGO_BIN_EXE_signet");
 const SERVERS_CORE: &str = "0";
@@ -33,9 +34,28 @@ impl Server {
         let address = free_address()?;
         let mut command = signet_command(address)?;
         command.env("SIGNET__SERVER__REQUIRE_HTTPS", "false");
+        sessions::accept_session_jwts(&mut command);
         let (mut server, started) = Self::spawn(command, address)?;
         let elapsed = server.await_first_answer(started)?;
         Ok((server, elapsed))
+    }
+
+    /// The program, asking `upstream` for its sessions.
+    pub(crate) fn introspecting(upstream: &Self) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = signet_command(address)?;
+        command.env("SIGNET__SERVER__REQUIRE_HTTPS", "false");
+        sessions::ask_upstream(&mut command, upstream.address);
+        let (mut server, started) = Self::spawn(command, address)?;
+        server.await_first_answer(started)?;
+        Ok(server)
+    }
+
+    /// The requests of browsers, one per user.
+    pub(crate) fn refreshes(&self) -> Result<Vec<Vec<u8>>> {
+        (0..USERS)
+            .map(|user| sessions::refresh(self.address, user))
+            .collect()
     }
 
     /// This program again, as the server that answers a constant.
