@@ -15,7 +15,7 @@ const MODULE = await readFile(new URL("../../../clients/browser/signet.js", impo
 async function startSite(t) {
   const clientSecret = randomSecret();
   const platform = await startPlatform(t, { clientId: CLIENT_ID, clientSecret });
-  const asked = []; // the bodies that the SDK sends to JWTUrl
+  const asked = []; // what came to JWTUrl, and what signet answered: { form, status, body }
   const site = {
     "GET /": ({ request }) => ({ body: page(platform.url, new URL(request.url, "http://host").searchParams) }),
     "GET /sdk.js": { headers: { "content-type": "text/javascript" }, body: SDK },
@@ -44,9 +44,11 @@ async function startSite(t) {
     { KORE_CLIENT_SECRET: clientSecret },
   );
   const pass = passTo(signet, "/api/users/sts");
-  site["POST /api/users/sts"] = (exchange) => {
-    asked.push(new URLSearchParams(exchange.body));
-    return pass(exchange);
+  site["POST /api/users/sts"] = async (exchange) => {
+    const answer = await pass(exchange);
+    const form = Object.fromEntries(new URLSearchParams(exchange.body));
+    asked.push({ form, status: answer.status, body: JSON.parse(answer.body) });
+    return answer;
   };
   return { url, platform, asked };
 }
@@ -111,7 +113,7 @@ test("the SDK sends the form that signet expects", async (t) => {
   const site = await startSite(t);
   await openWindow(await visit(t, site));
   await until(() => site.platform.sockets === 1, "the socket opens");
-  assert.deepEqual(Object.fromEntries(site.asked[0]), {
+  assert.deepEqual(site.asked[0].form, {
     clientId: CLIENT_ID,
     clientSecret: "",
     identity: USER,
@@ -122,13 +124,12 @@ test("the SDK sends the form that signet expects", async (t) => {
 
 test("a page that claims to be somebody else gets no JWT", async (t) => {
   const site = await startSite(t);
-  const tab = await visit(t, site, { path: "/?identity=mallory@example.com" });
-  const answer = await tab.waitForResponse(/\/api\/users\/sts$/);
-  assert.equal(answer.status(), 403);
-  const problem = await answer.json();
-  assert.equal(problem.code, "identity_mismatch");
-  assert.equal(problem.errors[0].code, 403);
-  assert.equal(typeof problem.errors[0].msg, "string", "the text that the SDK shows");
+  await visit(t, site, { path: "/?identity=mallory@example.com" });
+  const { status, body } = await until(() => site.asked[0], "the SDK asks");
+  assert.equal(status, 403);
+  assert.equal(body.code, "identity_mismatch");
+  assert.equal(body.errors[0].code, 403);
+  assert.equal(typeof body.errors[0].msg, "string", "the text that the SDK shows");
   assert.equal(site.platform.grants.length, 0);
 });
 
