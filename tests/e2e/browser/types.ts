@@ -1,5 +1,10 @@
 // What a page in TypeScript writes with @signet/browser, compiled but not run.
-import { createTokenSource, koreJwtAssertion, TokenError, type TokenErrorKind } from "../../../clients/browser/signet.js";
+import {
+  createTokenSource,
+  koreJwtAssertion,
+  TokenError,
+  type TokenErrorKind,
+} from "../../../clients/browser/signet.js";
 
 const source = createTokenSource({
   url: "/api/support/token",
