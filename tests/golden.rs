@@ -127,7 +127,7 @@ fn compare(profile: &str, requests: &[(&str, Value)]) {
         reason = "a switch for whoever runs the tests"
     )]
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&file, made).unwrap();
+        fs::write(&file, made).expect("the file can be written");
     } else {
         let golden = fs::read_to_string(&file).unwrap_or_default();
         assert!(
@@ -139,24 +139,28 @@ fn compare(profile: &str, requests: &[(&str, Value)]) {
 }
 
 fn made(snapshot: &Snapshot, app: &str, request: &Value) -> Value {
-    let policy = &snapshot.callers.find("shop").unwrap().policy;
+    let policy = &snapshot
+        .callers
+        .find("shop")
+        .expect("the caller is there")
+        .policy;
     let mut named = request.clone();
     named["app"] = app.into();
     let body = named.to_string();
-    let (asked, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
-    let app = policy.choose_app(&asked, &mut ()).unwrap();
+    let (asked, faults) = Asked::read(Json::parse(body.as_bytes()).expect("JSON"));
+    let app = policy
+        .choose_app(&asked, &mut ())
+        .expect("it is the caller's");
     let grant = policy
         .decide(app, asked, faults, || "anon_1".to_owned(), &mut ())
-        .unwrap();
-    let minted = mint(app, &grant, Some("shop"), DICE, NOW).unwrap();
+        .expect("everything is allowed");
+    let minted = mint(app, &grant, Some("shop"), DICE, NOW).expect("the key signs");
 
     let token = minted.token.expose();
-    let parts = UnverifiedToken::parse(token).unwrap();
-    assert_eq!(
-        app.active_key(NOW).unwrap().verify(token).unwrap(),
-        parts.claims
-    );
-    let answer: Value = serde_json::from_slice(&minted.answer).unwrap();
+    let parts = UnverifiedToken::parse(token).expect("a token");
+    let key = app.active_key(NOW).expect("a key");
+    assert_eq!(key.verify(token).as_ref(), Ok(&parts.claims));
+    let answer: Value = serde_json::from_slice(&minted.answer).expect("an answer is JSON");
     json!({
         "request": request,
         "header": parts.header,
@@ -181,7 +185,7 @@ fn snapshot() -> Snapshot {
         Variables::Given(variables.into()),
         Clock::fixed(NOW),
     );
-    match sources.unwrap().load(None) {
+    match sources.expect("a client").load(None) {
         Ok(loaded) => loaded.snapshot,
         Err(problems) => panic!("{problems}"),
     }

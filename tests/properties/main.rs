@@ -41,7 +41,7 @@ fn config() -> ProptestConfig {
 }
 
 fn object(value: Value) -> serde_json::Map<String, Value> {
-    value.as_object().unwrap().clone()
+    value.as_object().expect("an object").clone()
 }
 
 /// An app whose tokens have these claims.
@@ -62,14 +62,14 @@ fn app(claims: Value, audience: Option<String>, token_id: bool) -> Result<App, A
             Algorithm::HS256,
             &Secret::from("kR9vQ2mXz7LpT4wY8sBnC6dFgH3jK5aE"),
         )
-        .unwrap(),
+        .expect("a secret in order"),
         activate_at: None,
         retire_at: None,
     };
     App::new(AppSettings {
         name: "acme".into(),
         client_id: "ten_\"acme\"".to_owned(),
-        profile: Arc::new(Profile::compile(profile).unwrap()),
+        profile: Arc::new(Profile::compile(profile).expect("a profile in order")),
         token_ttl_seconds: LONGEST,
         backdate_seconds: BACKDATE,
         audience,
@@ -85,7 +85,7 @@ fn everything() -> App {
         "sub": "${user.id}", "email": "${user.email?}", "roles": "${user.roles?}", "plan": "${user.plan?}",
         "anonymous": "${user.anonymous}", "a": "${user.attributes.a?}", "exp": "${token.expires_at}",
     });
-    app(claims, None, true).unwrap()
+    app(claims, None, true).expect("an app in order")
 }
 
 /// What comes of a request by a caller that may ask for anything.
@@ -118,12 +118,8 @@ fn carried(claims: &Shape, user: &User) -> User {
     user.plan.take_if(|_| !has(Source::Plan));
     user.anonymous.take_if(|_| !has(Source::Anonymous));
     let attribute = |name: &str| {
-        matches!(
-            carries
-                .iter()
-                .find(|source| matches!(source, Source::Attribute(own) if *own == name)),
-            Some(_)
-        )
+        let is_it = |source: &Source| matches!(source, Source::Attribute(own) if *own == name);
+        carries.iter().any(is_it)
     };
     user.attributes.retain(|name, _| attribute(name));
     user
@@ -191,7 +187,8 @@ proptest! {
                 return Ok(());
             }
         };
-        prop_assert!(!(needs_token_id && !token_id) && !(needs_audience && audience.is_none()));
+        prop_assert!(token_id || !needs_token_id);
+        prop_assert!(audience.is_some() || !needs_audience);
 
         let body = spelling.object(&user.members(other_names));
         let key = app.active_key(NOW).unwrap();
@@ -340,7 +337,7 @@ fn refused_everywhere(bad: &str, spelling: &mut user::Spelling) -> Result<(), Te
     ];
     for (pointer, name, value) in members {
         let body = spelling.object(&[(name.to_owned(), value)]);
-        let (_, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+        let (_, faults) = Asked::read(Json::parse(body.as_bytes()).expect("JSON"));
         prop_assert_eq!(faults.len(), 1, "{}", body);
         prop_assert_eq!(&faults[0].pointer, pointer);
         // A fault says what is wrong and repeats nothing of it.
@@ -349,7 +346,7 @@ fn refused_everywhere(bad: &str, spelling: &mut user::Spelling) -> Result<(), Te
     let mut name = String::new();
     spelling.string(bad, &mut name);
     let body = format!(r#"{{"attributes":{{{name}:1}}}}"#);
-    let (_, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+    let (_, faults) = Asked::read(Json::parse(body.as_bytes()).expect("JSON"));
     prop_assert!(
         faults
             .iter()

@@ -203,7 +203,7 @@ fn source() -> impl Strategy<Value = Source> {
         3 => prop::sample::select(ATTRIBUTES.to_vec()).prop_map(Source::Attribute),
         3 => prop::sample::select(vec![
             Source::Audience, Source::Caller, Source::ClientId, Source::ExpiresAt, Source::ExpiresIn,
-            Source::Issuer, Source::IssuedAt, Source::KeyId, Source::TokenId,
+            Source::Issuer, Source::IssuedAt, Source::KeyId, Source::Scope, Source::TokenId,
         ]),
     ]
 }
