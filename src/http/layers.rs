@@ -120,9 +120,22 @@ fn has_one_host(request: &Request<Body>) -> bool {
     match (host, request.uri().authority()) {
         (_, _) if second.is_some() => false,
         (Some(None), _) | (None, None) => false,
-        (Some(Some(host)), _) => !host.as_str().contains('@'),
-        (None, Some(authority)) => !authority.as_str().contains('@'),
+        (Some(Some(host)), _) => is_host(&host),
+        (None, Some(authority)) => is_host(authority),
     }
+}
+
+/// A name or address, and a port or none (RFC 9110 section 7.2); an authority may say more.
+fn is_host(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    let port_fits = port.is_some_and(|port| match port.strip_prefix(':') {
+        Some(digits) => {
+            digits.bytes().all(|digit| digit.is_ascii_digit())
+                && (digits.is_empty() || digits.parse::<u16>().is_ok())
+        }
+        None => port.is_empty(),
+    });
+    !authority.host().is_empty() && port_fits
 }
 
 /// Sheds what is above `server.max_in_flight`.
