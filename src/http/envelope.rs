@@ -200,7 +200,13 @@ impl Opened {
         if let Some(failure) = &failure {
             let app = trail.as_ref().and_then(|trail| trail.app.as_ref());
             let app = app.or(self.context.browser.as_ref().map(|browser| &browser.app));
-            let document = failure.render(id, app.is_some_and(|app| app.profile().sdk_errors()));
+            // A request that is for no app that is known may be for one of those all the same, and
+            // nobody else minds.
+            let sdk_errors = app.map_or_else(
+                || self.context.snapshot.has_sdk_errors(),
+                |app| app.profile().sdk_errors(),
+            );
+            let document = failure.render(id, sdk_errors);
             let (head, body) = document.into_parts();
             *response.status_mut() = head.status;
             // What stands there already are CORS headers, and the length of the empty body.

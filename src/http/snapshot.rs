@@ -44,6 +44,13 @@ pub struct Snapshot {
     pub max_in_flight: usize,
 }
 
+impl Snapshot {
+    /// Whether clients of some app show `errors[0].msg`.
+    pub(super) fn has_sdk_errors(&self) -> bool {
+        self.apps.values().any(|app| app.profile().sdk_errors())
+    }
+}
+
 /// An app's endpoint for browsers.
 pub struct Browser {
     /// The app.
