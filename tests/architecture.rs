@@ -119,10 +119,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper::StatusCode", &["http", "dev"]),
     ("hyper::http::StatusCode", &["http", "dev"]),
     ("jsonwebtoken", &["signing", "identity", "dev"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
     ("rcgen", &["dev"]),
     ("toml", &["config"]),
     ("tower_governor", &["http"]),
+    ("tracing_opentelemetry", &["telemetry"]),
     ("tracing_subscriber", &["telemetry", "cli"]),
 ];
 

@@ -15,7 +15,7 @@ use crate::config::{Config, LogFormat, LogLevel};
 use crate::random;
 use crate::server::{self, Drained, Gauges, TlsSlot};
 use crate::service::{self, Loaded, Reloader, Running, Sources};
-use crate::telemetry::{self, Audit, Format, Sink};
+use crate::telemetry::{self, Audit, Format, Sink, Traces};
 
 /// How often the limits' tables are swept.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -26,10 +26,11 @@ const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let sink = Sink::new(std::io::stdout())?;
+    let mut traces = None;
     let ended = configuration.sources().and_then(|sources| {
         let loaded = sources.load(None).map_err(|problems| {
             // Nothing is configured yet, so the refusal is told in the default form.
-            start_log(&sink, Format::for_stdout(), "info");
+            start_log(&sink, Format::for_stdout(), "info", None);
             for problem in problems {
                 tracing::error!(
                     origin = problem.origin,
@@ -40,13 +41,24 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
             Trouble::Refused(String::new())
         })?;
         let format = format(loaded.config.log.format);
-        start_log(&sink, format, level(loaded.config.log.level));
+        if sources.environment.wants_traces() {
+            traces = Some(Traces::new().map_err(|error| Trouble::Refused(error.to_string()))?);
+        }
+        start_log(
+            &sink,
+            format,
+            level(loaded.config.log.level),
+            traces.as_ref(),
+        );
         serve(sources, loaded, Audit::new(sink.clone(), format))
     });
+    if let Some(traces) = traces {
+        traces.stop();
+    }
     sink.flush();
     match ended {
         Err(Trouble::Refused(reason)) if !reason.is_empty() => {
-            start_log(&sink, Format::for_stdout(), "info");
+            start_log(&sink, Format::for_stdout(), "info", None);
             tracing::error!("refused to start: {reason}");
             sink.flush();
             Err(Trouble::Refused(String::new()))
@@ -56,9 +68,9 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
 }
 
 /// Starts the log; where one is running already, it goes on.
-fn start_log(sink: &Sink, format: Format, level: &str) {
+fn start_log(sink: &Sink, format: Format, level: &str, traces: Option<&Traces>) {
     // An error only says that one is running.
-    let _ = telemetry::start(sink, format, level);
+    let _ = telemetry::start(sink, format, level, traces);
 }
 
 fn format(configured: LogFormat) -> Format {

@@ -18,6 +18,12 @@ const CLIENT_ID: &str = "SIGNET_CLIENT_ID";
 const CLIENT_SECRET: &str = "SIGNET_CLIENT_SECRET";
 const PROFILE: &str = "SIGNET_PROFILE";
 
+// OpenTelemetry's own variables, each of which may name a collector of traces.
+const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const TRACE_COLLECTOR: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// `true` turns all of OpenTelemetry off.
+const TRACES_DISABLED: &str = "OTEL_SDK_DISABLED";
+
 const DEFAULT_PROFILE: &str = "support-widget";
 
 /// The longest value that is read from a `…_FILE` here, in bytes; it is an ID or a profile's name.
@@ -47,6 +53,18 @@ impl Environment {
         self.plain("SIGNET_CONFIG").map(PathBuf::from)
     }
 
+    /// Whether OpenTelemetry's variables ask for traces.
+    #[must_use]
+    pub fn wants_traces(&self) -> bool {
+        let disabled = self
+            .plain(TRACES_DISABLED)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        !disabled
+            && [COLLECTOR, TRACE_COLLECTOR]
+                .iter()
+                .any(|name| self.plain(name).is_some())
+    }
+
     /// A plain variable; an empty one counts as unset.
     fn plain(&self, name: &str) -> Option<&OsStr> {
         self.variables
@@ -65,10 +83,15 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
                 let name = name.into().into_string().ok()?;
                 let value = value.into();
                 let value = match name.as_str() {
-                    CLIENT_SECRET | API_KEY if !value.is_empty() => "set".into(),
+                    // A collector's URL may hold a password, too; the exporter reads it for itself.
+                    CLIENT_SECRET | API_KEY | COLLECTOR | TRACE_COLLECTOR if !value.is_empty() => {
+                        "set".into()
+                    }
                     _ => value,
                 };
-                name.starts_with("SIGNET_").then_some((name, value))
+                let ours = name.starts_with("SIGNET_")
+                    || [TRACES_DISABLED, COLLECTOR, TRACE_COLLECTOR].contains(&&*name);
+                ours.then_some((name, value))
             })
             .collect();
         Self { variables }

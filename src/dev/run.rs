@@ -112,7 +112,7 @@ impl Dev {
         let sources = self.sources(&origins, at(&session)?, clock.clone())?;
         let loaded = sources.load(None)?;
         // An error only says that a log is running already.
-        let _ = telemetry::start(sink, Format::for_stdout(), "info");
+        let _ = telemetry::start(sink, Format::for_stdout(), "info", None);
         let service = service::start(
             loaded.snapshot,
             clock.clone(),

@@ -11,6 +11,8 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use tower::{Layer, Service as TowerService};
+use tracing::instrument::Instrumented;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::client_ip::Client;
@@ -19,7 +21,7 @@ use super::snapshot::{Browser, Service, Snapshot};
 use crate::caller::Caller;
 use crate::random;
 use crate::server::Peer;
-use crate::telemetry::{Entry, Outcome};
+use crate::telemetry::{self, Entry, Outcome};
 use crate::token::{App, Minted};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -96,7 +98,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Enveloped<S::Future>;
+    type Future = Enveloped<Instrumented<S::Future>>;
 
     fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(task)
@@ -104,8 +106,9 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let opened = Opened::new(&self.service, &mut request);
+        let span = opened.span.clone();
         Enveloped {
-            answering: self.inner.call(request),
+            answering: self.inner.call(request).instrument(span),
             opened: Some((opened, Arc::clone(&self.service))),
         }
     }
@@ -144,6 +147,7 @@ struct Opened {
     trace_id: Option<HeaderValue>,
     context: Arc<Context>,
     route: &'static str,
+    span: Span,
 }
 
 impl Opened {
@@ -181,12 +185,19 @@ impl Opened {
             browser,
         });
         request.extensions_mut().insert(Arc::clone(&context));
+        let span = match route {
+            "/healthz" => Span::none(),
+            _ => telemetry::request_span(request.method(), route, request.headers()),
+        };
         Self {
             started: Instant::now(),
             request_id: request_id(request.headers()),
-            trace_id: trace_id(request.headers()),
+            // Where traces are on, a request without a context begins one.
+            trace_id: trace_id(telemetry::traceparent(&span).as_ref())
+                .or_else(|| trace_id(request.headers().get(TRACEPARENT))),
             context,
             route,
+            span,
         }
     }
 
@@ -214,7 +225,8 @@ impl Opened {
             response.headers_mut().extend(head.headers);
             *response.body_mut() = body;
         }
-        self.note(service, id, trail.as_ref(), failure.as_ref());
+        let status = response.status().as_u16();
+        self.note(service, id, status, trail.as_ref(), failure.as_ref());
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
@@ -224,7 +236,14 @@ impl Opened {
     }
 
     /// Counts the answer, and writes down what was decided.
-    fn note(&self, service: &Service, id: &str, trail: Option<&Trail>, failure: Option<&Failure>) {
+    fn note(
+        &self,
+        service: &Service,
+        id: &str,
+        status: u16,
+        trail: Option<&Trail>,
+        failure: Option<&Failure>,
+    ) {
         let outcome = match (failure, trail) {
             (Some(failure), _) => failure.code(),
             (None, Some(_)) => Outcome::Issued.name(),
@@ -233,18 +252,26 @@ impl Opened {
         service
             .metrics
             .count_request(self.route, outcome, self.started.elapsed());
+        let nobody = Trail::default();
+        let about = trail.unwrap_or(&nobody);
+        let app = about
+            .app
+            .as_ref()
+            .or(self.context.browser.as_ref().map(|browser| &browser.app));
+        let caller = about.caller.as_ref().map(|caller| &caller.name);
+        telemetry::end_request(
+            &self.span,
+            status,
+            app.map(|app| app.name().as_str()),
+            caller.map(|name| &**name),
+            outcome,
+        );
         // What isn't about a token at all is not audited: a probe, a wrong path, a preflight.
         if self.route == "/healthz" || self.route == "other" || trail.is_none() && failure.is_none()
         {
             return;
         }
-        let nobody = Trail::default();
-        let trail = trail.unwrap_or(&nobody);
-        let app = trail
-            .app
-            .as_ref()
-            .or(self.context.browser.as_ref().map(|browser| &browser.app));
-        let caller = trail.caller.as_ref().map(|caller| &caller.name);
+        let trail = about;
         let resolver = trail.resolver.as_ref().or(self
             .context
             .browser
@@ -305,8 +332,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// The trace ID of W3C's `traceparent`: 32 lower-case hexadecimal digits, not all zero.
-fn trace_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut parts = headers.get(TRACEPARENT)?.to_str().ok()?.split('-');
+fn trace_id(traceparent: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let mut parts = traceparent?.to_str().ok()?.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
     let hex = |text: &str| {
         text.bytes()

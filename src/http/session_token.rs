@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, Request, Response};
+use tracing::Instrument;
 
 use super::body::{self, MediaType};
 use super::csrf;
@@ -18,6 +19,7 @@ use super::error::Failure;
 use super::snapshot::{Browser, Service};
 use super::token::{anonymous_id, answer, carry, mint_off_thread};
 use crate::identity::SessionRequest;
+use crate::telemetry;
 use crate::token::{Denial, DenialCode, Fault, Grant, Identity, Json, MintError};
 
 /// The route.
@@ -59,17 +61,25 @@ async fn issue_token(
     // How often, before anybody else is asked about it.
     let mut passage = snapshot.limits.passage(context.client.address);
     passage.admit_browser().await?;
-    passage.settle().await?;
+    passage
+        .settle()
+        .instrument(telemetry::limits_span())
+        .await?;
 
     // Who is it.
+    let span = telemetry::session_span(&browser.resolver_name);
+    let traceparent = telemetry::traceparent(&span);
     let session = SessionRequest {
         headers: &head.headers,
         peer_is_trusted_proxy: context.client.through_proxy,
-        traceparent: head.headers.get(HeaderName::from_static("traceparent")),
+        traceparent: traceparent
+            .as_ref()
+            .or_else(|| head.headers.get(HeaderName::from_static("traceparent"))),
     };
     let resolved = browser
         .resolver
         .resolve(&session, service.clock.now())
+        .instrument(span)
         .await;
     let known = match resolved {
         Ok(identity) => Some(identity),
@@ -95,6 +105,7 @@ async fn issue_token(
     if !identity.anonymous {
         passage
             .admit_user(app.name().as_str(), &identity.user_id)
+            .instrument(telemetry::limits_span())
             .await?;
     }
 

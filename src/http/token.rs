@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response};
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tracing::Instrument;
 
 use super::body::{self, MediaType};
 use super::envelope::{Context, Issued, Trail};
@@ -18,6 +19,7 @@ use super::snapshot::{Service, Snapshot};
 use crate::caller::Unproven;
 use crate::limits::Passage;
 use crate::random;
+use crate::telemetry;
 use crate::token::{App, Asked, Denial, Dice, Grant, Json, MintError, Minted, mint};
 
 /// The route.
@@ -61,11 +63,16 @@ async fn decide_and_mint(
 ) -> Result<Response<Body>, Failure> {
     // Who asks: decided from the headers alone, so that a stranger's body is never read.
     passage.admit_address().await?;
-    let caller = match snapshot.callers.authenticate(&head.headers) {
+    let proven =
+        telemetry::authentication_span().in_scope(|| snapshot.callers.authenticate(&head.headers));
+    let caller = match proven {
         Ok(caller) => caller,
         Err(Unproven::Missing) => return Err(Failure::InvalidClient),
         Err(Unproven::Wrong) => {
-            passage.record_failed_authentication().await?;
+            passage
+                .record_failed_authentication()
+                .instrument(telemetry::limits_span())
+                .await?;
             return Err(Failure::InvalidClient);
         }
     };
@@ -100,6 +107,7 @@ async fn decide_and_mint(
         .decide(app, asked, faults, anonymous_id, &mut ())?;
     passage
         .admit_user(app.name().as_str(), &grant.identity.user_id)
+        .instrument(telemetry::limits_span())
         .await?;
 
     // What does it say; seal it; write it down.
@@ -119,17 +127,18 @@ pub(super) async fn mint_off_thread(
     let now = service.clock.now();
     let [jitter, token_id @ ..] = random::bytes::<17>();
     let dice = Dice { token_id, jitter };
+    let span = telemetry::signing_span(app.name().as_str());
     if app
         .active_key(now)
         .is_some_and(|key| key.algorithm().is_slow())
     {
         let app = Arc::clone(app);
-        let minting = move || mint(&app, &grant, caller.as_deref(), dice, now);
+        let minting = move || span.in_scope(|| mint(&app, &grant, caller.as_deref(), dice, now));
         tokio::task::spawn_blocking(minting)
             .await
             .unwrap_or(Err(MintError::NoKey))
     } else {
-        mint(app, &grant, caller.as_deref(), dice, now)
+        span.in_scope(|| mint(app, &grant, caller.as_deref(), dice, now))
     }
 }
 

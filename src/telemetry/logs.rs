@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
 
-use super::Sink;
+use super::traces::TARGET as SPANS;
+use super::{Sink, Traces};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Format {
 }
 
 /// Sends everything that is logged at `level` or above (`error` … `trace`) through `sink`, panics
-/// included, for the rest of the process.
+/// included, for the rest of the process; and spans through `traces`, where there are any.
 ///
 /// # Errors
 /// When a log was set up before.
@@ -38,22 +39,28 @@ pub fn start(
     sink: &Sink,
     format: Format,
     level: &str,
-) -> Result<(), tracing_subscriber::util::TryInitError> {
+    traces: Option<&Traces>,
+) -> Result<(), TryInitError> {
     // Other crates speak up from `warn` on; at `trace` the TLS and HTTP libraries would log what they carry.
-    let filter = EnvFilter::new(format!("warn,signet={level}"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let filter = EnvFilter::new(format!("warn,signet={level},{SPANS}=off"));
     let lines = tracing_subscriber::fmt::layer().with_writer(sink.clone());
-    match format {
-        Format::Json => registry
-            .with(
-                lines
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false),
-            )
+    let lines = match format {
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+        Format::Text => lines.with_target(false).boxed(),
+    };
+    let registry = tracing_subscriber::registry();
+    match traces {
+        // One filter for all: what it turns off costs a branch.
+        None => registry.with(lines).with(filter).try_init(),
+        Some(traces) => registry
+            .with(lines.with_filter(filter))
+            .with(traces.layer())
             .try_init(),
-        Format::Text => registry.with(lines.with_target(false)).try_init(),
     }?;
     log_panics(sink.clone());
     Ok(())
