@@ -110,15 +110,15 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
             "the limits' shared store does not answer; `on_outage` decides until it does"
         );
     }
+    // Where port 0 was configured, only the sockets know.
+    let (address, admin_address) = (public.local_addr()?, admin.local_addr()?);
     tracing::info!(
-        address = %config.server.listen,
-        admin = %config.admin.listen,
+        %address,
+        admin = %admin_address,
         tls = tls.is_some(),
         apps = config.apps.len(),
-        "serving tokens on {} ({}), admin on {}",
-        config.server.listen,
+        "serving tokens on {address} ({}), admin on {admin_address}",
         if tls.is_some() { "HTTPS" } else { "HTTP" },
-        config.admin.listen,
     );
     let grace = config.server.shutdown_grace;
     let stopping = CancellationToken::new();
