@@ -29,6 +29,20 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds))
     }
 
+    /// The moment as operators write it, such as `2026-12-01T00:00:00Z` (RFC 3339); its plain number
+    /// where the calendar ends.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        time::OffsetDateTime::from_unix_timestamp(self.0)
+            .ok()
+            .and_then(|moment| {
+                moment
+                    .format(&time::format_description::well_known::Rfc3339)
+                    .ok()
+            })
+            .unwrap_or_else(|| self.0.to_string())
+    }
+
     /// Whole seconds from `earlier` to this moment; negative when this one is the earlier.
     #[must_use]
     pub const fn seconds_since(self, earlier: Self) -> i64 {
@@ -98,6 +112,13 @@ mod tests {
         assert_eq!(other.now(), Timestamp::from_seconds(100));
         clock.set(Timestamp::from_seconds(90));
         assert_eq!(other.now(), Timestamp::from_seconds(90));
+    }
+
+    #[test]
+    fn a_moment_is_written_as_operators_write_it() {
+        let written = |seconds| Timestamp::from_seconds(seconds).rfc3339();
+        assert_eq!(written(1_796_083_200), "2026-12-01T00:00:00Z");
+        assert_eq!(written(i64::MAX), i64::MAX.to_string());
     }
 
     #[test]

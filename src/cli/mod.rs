@@ -6,6 +6,7 @@ mod check;
 mod dev;
 mod healthcheck;
 mod key;
+mod keys;
 mod schema;
 mod secret;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     /// Make keys for callers
     #[command(subcommand)]
     Key(key::Command),
+    /// List every app's keys: which one signs, when it switches, how long the old one's tokens live
+    Keys(keys::Arguments),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Make secrets
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Healthcheck(configuration) => healthcheck::run(configuration),
         Command::Key(command) => key::run(&command),
+        Command::Keys(arguments) => keys::run(arguments),
         Command::Schema => schema::run(),
         Command::Secret(command) => secret::run(&command),
         Command::Serve(configuration) => serve::run(configuration),

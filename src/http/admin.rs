@@ -15,8 +15,10 @@ use serde_json::json;
 
 use super::client_ip::Client;
 use super::snapshot::Service;
+use crate::clock::Timestamp;
 use crate::server::Peer;
-use crate::telemetry::{METRICS_MEDIA_TYPE, Readings};
+use crate::telemetry::{KeyReading, METRICS_MEDIA_TYPE, Readings};
+use crate::token::App;
 
 /// Every route of the admin listener.
 pub fn admin(service: Arc<Service>) -> Router {
@@ -28,15 +30,18 @@ pub fn admin(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
+/// How many problems of a refused reload are shown: more would hide the first.
+const SHOWN_PROBLEMS: usize = 20;
+
 /// Ready when every app signs and verifies a probe with the key that is active now, and nobody has
-/// asked the service to stop.
+/// asked the service to stop. A reload that was refused is told, but the last good state is ready.
 async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     let draining = service.draining.load(Ordering::Relaxed);
     let snapshot = service.snapshot.load_full();
     let now = service.clock.now();
     // An RSA key takes a millisecond to sign.
     let probes = tokio::task::spawn_blocking(move || {
-        let probe = |app: &crate::token::App| match app.active_key(now) {
+        let probe = |app: &App| match app.active_key(now) {
             None => "no key is active".to_owned(),
             Some(key) => key
                 .self_test()
@@ -57,16 +62,21 @@ async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (
-        status,
-        Json(json!({ "ready": ready, "draining": draining, "apps": apps })),
-    )
-        .into_response()
+    let mut body = json!({ "ready": ready, "draining": draining, "apps": apps });
+    if let Some(refused) = service.refused_reload.load_full() {
+        let problems = &refused.problems;
+        body["refusedReload"] = json!({
+            "at": refused.at.rfc3339(),
+            "problems": &problems[..problems.len().min(SHOWN_PROBLEMS)],
+        });
+    }
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
     let snapshot = service.snapshot.load();
     let statistics = snapshot.limits.statistics();
+    let now = service.clock.now();
     let readings = Readings {
         connections: service.gauges.open(),
         handshakes_failed: service.gauges.handshake_failures(),
@@ -87,12 +97,36 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
         store: statistics
             .store
             .map(|store| (store.up, store.outages, store.decided_without)),
+        keys: snapshot
+            .apps
+            .values()
+            .flat_map(|app| read_keys(app, now))
+            .collect(),
+        switches: snapshot
+            .apps
+            .values()
+            .filter_map(|app| {
+                let switch = app.keyring().next_switch(now)?;
+                Some((Arc::clone(app.name().shared()), switch.seconds_since(now)))
+            })
+            .collect(),
     };
     (
         [(CONTENT_TYPE, METRICS_MEDIA_TYPE)],
         service.metrics.render(&readings),
     )
         .into_response()
+}
+
+fn read_keys(app: &App, now: Timestamp) -> impl Iterator<Item = KeyReading> {
+    let keyring = app.keyring();
+    let keys = keyring.keys().iter().enumerate();
+    keys.map(move |(position, scheduled)| KeyReading {
+        app: Arc::clone(app.name().shared()),
+        key: Arc::clone(scheduled.key.id().shared()),
+        state: keyring.state(position, now),
+        age_seconds: keyring.age_seconds(position, now),
+    })
 }
 
 /// The address and scheme that signet computes for this very request: send it through the proxies to

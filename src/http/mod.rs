@@ -25,7 +25,7 @@ use tower::ServiceExt;
 
 pub use admin::admin;
 pub use layers::AddressGuard;
-pub use snapshot::{Browser, Service, Snapshot};
+pub use snapshot::{Browser, RefusedReload, Service, Snapshot};
 
 use error::Failure;
 

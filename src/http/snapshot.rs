@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::layers::AddressGuard;
 use crate::caller::Callers;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::identity::Resolver;
 use crate::limits::Limits;
 use crate::server::Gauges;
@@ -67,10 +67,20 @@ pub struct Browser {
     pub warned_of_secret: AtomicBool,
 }
 
+/// A reload that was refused: the last good state goes on.
+pub struct RefusedReload {
+    /// When.
+    pub at: Timestamp,
+    /// What was wrong, each with its place; no secret is ever repeated.
+    pub problems: Vec<String>,
+}
+
 /// What lives as long as the process, and the snapshot of the moment.
 pub struct Service {
     /// The state that the next request sees.
     pub snapshot: ArcSwap<Snapshot>,
+    /// The last reload, if it was refused.
+    pub refused_reload: ArcSwapOption<RefusedReload>,
     /// The time.
     pub clock: Clock,
     /// The audit trail.

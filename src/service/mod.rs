@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
@@ -124,6 +124,7 @@ impl Sources {
 pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
     Arc::new(Service {
         snapshot: ArcSwap::from_pointee(snapshot),
+        refused_reload: ArcSwapOption::empty(),
         clock,
         audit,
         metrics: Metrics::default(),

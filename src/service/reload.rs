@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::{Loaded, Sources};
 use crate::config::Config;
-use crate::http::Service;
+use crate::http::{RefusedReload, Service};
 use crate::server::TlsSlot;
 
 /// How often the files are looked at. Looking sees every kind of change: renames, writes in place and
@@ -90,20 +90,29 @@ impl Reloader {
         match loading.await {
             Ok(Ok(loaded)) => self.apply(loaded),
             Ok(Err(problems)) => {
-                self.service.metrics.count_reload(false);
+                let mut told = Vec::new();
                 for problem in problems {
                     tracing::error!(
                         origin = problem.origin,
                         path = problem.path,
                         "not reloaded, the last good state goes on: {problem}"
                     );
+                    told.push(problem.to_string());
                 }
+                self.refuse(told);
             }
             Err(_) => {
-                self.service.metrics.count_reload(false);
                 tracing::error!("not reloaded, the last good state goes on: loading panicked");
+                self.refuse(vec!["loading panicked".to_owned()]);
             }
         }
+    }
+
+    fn refuse(&self, problems: Vec<String>) {
+        self.service.metrics.count_reload(false);
+        let at = self.service.clock.now();
+        let refused = RefusedReload { at, problems };
+        self.service.refused_reload.store(Some(Arc::new(refused)));
     }
 
     fn apply(&mut self, loaded: Loaded) {
@@ -146,6 +155,7 @@ impl Reloader {
             slot.replace(identity);
         }
         self.service.snapshot.store(Arc::new(snapshot));
+        self.service.refused_reload.store(None);
         self.service.metrics.count_reload(true);
         self.config = config;
         tracing::info!(

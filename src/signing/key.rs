@@ -28,6 +28,12 @@ impl KeyId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name as text that may be kept without a copy.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 impl From<&str> for KeyId {

@@ -29,6 +29,9 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// Every state, in the order in which a key lives through them.
+    pub const ALL: [Self; 4] = [Self::Prepared, Self::Active, Self::Retiring, Self::Retired];
+
     /// The state in lower case, as commands and metrics show it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -93,10 +96,25 @@ impl Keyring {
             .find(|from| *from > now)
     }
 
+    /// When the key at `position` stops signing, because the next one takes over; `None` while no
+    /// successor is planned.
+    #[must_use]
+    pub fn succession(&self, position: usize) -> Option<Timestamp> {
+        self.keys.get(position + 1)?.activate_at
+    }
+
+    /// For how many seconds the key at `position` has been in use; `None` before its time, and where
+    /// nobody wrote down when it began.
+    #[must_use]
+    pub fn age_seconds(&self, position: usize, now: Timestamp) -> Option<i64> {
+        let from = self.keys[position].activate_at?;
+        (from <= now).then(|| now.seconds_since(from))
+    }
+
     /// The moment after which no token of the key at `position` is alive; `None` while no successor is planned.
     #[must_use]
     pub fn retirement(&self, position: usize) -> Option<Timestamp> {
-        let successor = self.keys.get(position + 1)?.activate_at?;
+        let successor = self.succession(position)?;
         let natural = successor.plus_seconds(self.longest_lifetime_seconds);
         Some(self.keys[position].retire_at.unwrap_or(natural))
     }
@@ -169,6 +187,19 @@ mod tests {
         assert_eq!(states(2000), [Retired, Retiring, Active]);
         assert_eq!(states(4999), [Retired, Retiring, Active]);
         assert_eq!(states(5000), [Retired, Retired, Active]);
+    }
+
+    #[test]
+    fn a_key_has_an_age_from_the_second_on_that_it_signs() {
+        let ring = Keyring::new(vec![key("a", None, None), key("b", Some(1000), None)], 300);
+        let age = |position, now| ring.age_seconds(position, Timestamp::from_seconds(now));
+        assert_eq!(
+            (age(1, 999), age(1, 1000), age(1, 1060)),
+            (None, Some(0), Some(60))
+        );
+        assert_eq!(age(0, 5000), None, "nobody wrote down when it began");
+        assert_eq!(ring.succession(0), Some(Timestamp::from_seconds(1000)));
+        assert_eq!(ring.succession(1), None);
     }
 
     #[test]

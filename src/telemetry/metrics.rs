@@ -1,7 +1,7 @@
 //! Every metric by name. Labels are bounded: routes, apps, callers, outcomes; never a user.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::signing::KeyState;
 
 /// The media type of [`Metrics::render`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,6 +59,37 @@ struct ByResult {
 /// shared store shows nothing of one.
 type Unlabelled = [(&'static str, &'static str); 0];
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BySwitch {
+    app: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKey {
+    app: Name,
+    key: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKeyState {
+    app: Name,
+    key: Name,
+    state: &'static str,
+}
+
+/// One key of an app at the moment of reading.
+#[derive(Clone, Debug)]
+pub struct KeyReading {
+    /// The app's name.
+    pub app: Arc<str>,
+    /// The key's ID.
+    pub key: Arc<str>,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// For how many seconds it has been in use, where that is known.
+    pub age_seconds: Option<i64>,
+}
+
 /// What is read off elsewhere when metrics are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
@@ -73,6 +106,10 @@ pub struct Readings {
     /// The limits' shared store, where there is one: whether it answers, how often it went away, and
     /// how many requests were decided without it.
     pub store: Option<(bool, u64, u64)>,
+    /// Every key of every app.
+    pub keys: Vec<KeyReading>,
+    /// The seconds until an app's next key takes over, for apps where one is waiting.
+    pub switches: Vec<(Arc<str>, i64)>,
 }
 
 /// The counters of a process.
@@ -83,6 +120,11 @@ pub struct Metrics {
     durations: Family<ByRoute, Histogram>,
     reloads: Family<ByResult, Counter>,
     last_reload_applied: Gauge,
+    key_age: Family<ByKey, Gauge>,
+    key_state: Family<ByKeyState, Gauge>,
+    key_switch: Family<BySwitch, Gauge>,
+    /// Keys come and go with reloads, so their families are emptied before each reading.
+    reading: Mutex<()>,
     connections: Gauge,
     in_flight: Gauge,
     handshakes_failed: Counter,
@@ -110,6 +152,10 @@ impl Default for Metrics {
             }),
             reloads: Family::default(),
             last_reload_applied: Gauge::default(),
+            key_age: Family::default(),
+            key_state: Family::default(),
+            key_switch: Family::default(),
+            reading: Mutex::default(),
             connections: Gauge::default(),
             in_flight: Gauge::default(),
             handshakes_failed: Counter::default(),
@@ -155,6 +201,21 @@ impl Metrics {
             "last_reload_applied",
             "1 when the configuration as it was last read is in use, 0 when it was refused",
             self.last_reload_applied.clone(),
+        );
+        registry.register(
+            "key_age_seconds",
+            "For how long a key has been in use, where its activate_at says since when",
+            self.key_age.clone(),
+        );
+        registry.register(
+            "key_state",
+            "1 for the state that a key is in, 0 for the others",
+            self.key_state.clone(),
+        );
+        registry.register(
+            "key_switch_seconds",
+            "How long until an app's next key takes over, where one is waiting",
+            self.key_switch.clone(),
         );
         registry.register(
             "connections",
@@ -273,9 +334,42 @@ impl Metrics {
             );
             gauge(&self.limit_keys.get_or_create(&limit), *keys);
         }
+        let _alone = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_keys(readings);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a String takes every metric");
         text
+    }
+
+    fn read_keys(&self, readings: &Readings) {
+        self.key_age.clear();
+        self.key_state.clear();
+        self.key_switch.clear();
+        for reading in &readings.keys {
+            let (app, key) = (&reading.app, &reading.key);
+            for state in KeyState::ALL {
+                let labels = ByKeyState {
+                    app: Name(Arc::clone(app)),
+                    key: Name(Arc::clone(key)),
+                    state: state.name(),
+                };
+                let is_it = i64::from(state == reading.state);
+                self.key_state.get_or_create(&labels).set(is_it);
+            }
+            if let Some(age) = reading.age_seconds {
+                let labels = ByKey {
+                    app: Name(Arc::clone(app)),
+                    key: Name(Arc::clone(key)),
+                };
+                self.key_age.get_or_create(&labels).set(age);
+            }
+        }
+        for (app, seconds) in &readings.switches {
+            let labels = BySwitch {
+                app: Name(Arc::clone(app)),
+            };
+            self.key_switch.get_or_create(&labels).set(*seconds);
+        }
     }
 }
 
@@ -316,5 +410,38 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_key_that_a_reload_took_away_is_shown_no_more() {
+        let metrics = Metrics::default();
+        let reading = |key: &str, state, age_seconds| KeyReading {
+            app: "acme".into(),
+            key: key.into(),
+            state,
+            age_seconds,
+        };
+        let text = metrics.render(&Readings {
+            keys: vec![
+                reading("old", KeyState::Active, None),
+                reading("new", KeyState::Prepared, None),
+            ],
+            switches: vec![("acme".into(), 90)],
+            ..Readings::default()
+        });
+        for line in [
+            r#"signet_key_state{app="acme",key="old",state="active"} 1"#,
+            r#"signet_key_state{app="acme",key="old",state="retired"} 0"#,
+            r#"signet_key_switch_seconds{app="acme"} 90"#,
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        let text = metrics.render(&Readings {
+            keys: vec![reading("new", KeyState::Active, Some(7))],
+            ..Readings::default()
+        });
+        assert!(text.contains(r#"signet_key_age_seconds{app="acme",key="new"} 7"#));
+        assert!(!text.contains(r#"key="old""#), "{text}");
+        assert!(!text.contains("signet_key_switch_seconds{"), "{text}");
     }
 }

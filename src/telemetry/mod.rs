@@ -8,7 +8,7 @@ mod traces;
 
 pub use audit::{Audit, Entry, Outcome};
 pub use logs::{Format, start};
-pub use metrics::{MEDIA_TYPE as METRICS_MEDIA_TYPE, Metrics, Readings};
+pub use metrics::{KeyReading, MEDIA_TYPE as METRICS_MEDIA_TYPE, Metrics, Readings};
 pub use sink::Sink;
 pub use traces::{
     Traces, TracesError, authentication_span, end_request, limits_span, request_span, session_span,

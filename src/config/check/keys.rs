@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Check;
-use crate::clock::Timestamp;
 use crate::config::checked::{Key, KeyMaterial};
 use crate::config::walk::child;
 use crate::config::{raw, text};
@@ -201,18 +200,10 @@ impl Check<'_> {
                     &place(*index, "retire_at"),
                     format!(
                         "tokens of this key may live until {}, token_ttl after the next key takes over; retire it then or later",
-                        written(earliest)
+                        earliest.rfc3339()
                     ),
                 );
             }
         }
     }
-}
-
-fn written(moment: Timestamp) -> String {
-    let rfc3339 = &time::format_description::well_known::Rfc3339;
-    time::OffsetDateTime::from_unix_timestamp(moment.seconds())
-        .ok()
-        .and_then(|moment| moment.format(rfc3339).ok())
-        .unwrap_or_else(|| "then".into())
 }
