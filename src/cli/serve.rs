@@ -21,6 +21,8 @@ use crate::telemetry::{self, Audit, Format, Sink, Traces};
 const SWEEP: Duration = Duration::from_secs(60);
 /// How long before the end of the grace requests are answered that are still in flight.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a start waits for commands that print secrets.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start waits for the limits' shared store.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -28,7 +30,7 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let sink = Sink::new(std::io::stdout())?;
     let mut traces = None;
     let ended = configuration.sources().and_then(|sources| {
-        let loaded = sources.load(None).map_err(|problems| {
+        let loaded = sources.load_patiently(SECRETS_PATIENCE).map_err(|problems| {
             // Nothing is configured yet, so the refusal is told in the default form.
             start_log(&sink, Format::for_stdout(), "info", None);
             for problem in problems {
@@ -99,6 +101,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         config,
         snapshot,
         tls,
+        seen,
     } = loaded;
     let tls = tls.map(|identity| Arc::new(TlsSlot::new(identity)));
     let public = bind(config.server.listen)?;
@@ -141,7 +144,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         Arc::new(Gauges::default()),
         stopped.clone(),
     ));
-    let reloader = Reloader::new(sources, config, Arc::clone(&service), tls);
+    let reloader = Reloader::new(sources, config, seen, Arc::clone(&service), tls);
     let reload = Arc::new(tokio::sync::Notify::new());
     let reloading = tokio::spawn(reloader.run(Arc::clone(&reload)));
     let sweeping = tokio::spawn(sweep(Arc::clone(&service)));

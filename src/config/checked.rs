@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::secrets::{SecretName, SecretRef};
+use crate::secrets::{SecretCommand, SecretName, SecretRef};
 use crate::signing::Algorithm;
 
 /// Everything that an operator configured, checked as far as it can be without the secrets' bytes.
@@ -31,6 +31,7 @@ pub struct Config {
     pub log: Log,
     pub(super) origins: Origins,
     pub(super) files: BTreeSet<PathBuf>,
+    pub(super) commands: Vec<SecretCommand>,
 }
 
 impl Config {
@@ -47,6 +48,12 @@ impl Config {
     #[must_use]
     pub fn watched_files(&self) -> &BTreeSet<PathBuf> {
         &self.files
+    }
+
+    /// Every command that prints one of its secrets.
+    #[must_use]
+    pub fn commands(&self) -> &[SecretCommand] {
+        &self.commands
     }
 
     /// The profile with this name.

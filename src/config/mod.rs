@@ -108,6 +108,7 @@ fn read(
         now,
         problems,
         files,
+        commands: Vec::new(),
     };
     Ok(check.run(&raw))
 }

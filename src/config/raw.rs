@@ -147,13 +147,21 @@ pub(super) struct Key {
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "x-names-a-secret" = true,
-    "oneOf" = [{ "required": ["env"] }, { "required": ["file"] }]
+    "oneOf" = [{ "required": ["env"] }, { "required": ["file"] }, { "required": ["command"] }]
 ))]
 pub(super) struct Secret {
     /// The environment variable that holds it.
     pub(super) env: Option<String>,
     /// The file that holds it; one trailing newline is dropped.
     pub(super) file: Option<String>,
+    /// The program that prints it, and its arguments, run without a shell; one trailing newline is dropped.
+    pub(super) command: Option<Vec<String>>,
+    /// command: the environment variables that it gets beside PATH.
+    pub(super) variables: Option<Vec<String>>,
+    /// command: how often it is asked again; "5m" by default.
+    pub(super) refresh: Option<String>,
+    /// command: how long the last output may be used while it fails before signet isn't ready; "24h" by default.
+    pub(super) max_stale: Option<String>,
     /// How it is written there; "utf8" by default: its bytes as they stand.
     pub(super) encoding: Option<Encoding>,
 }

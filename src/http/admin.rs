@@ -34,10 +34,11 @@ pub fn admin(service: Arc<Service>) -> Router {
 const SHOWN_PROBLEMS: usize = 20;
 
 /// Ready when every app signs and verifies a probe with the key that is active now, and nobody has
-/// asked the service to stop. A reload that was refused is told, but the last good state is ready.
+/// asked the service to stop, and no secret is older than its `max_stale`. A reload that was refused is told, but the last good state is ready.
 async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     let draining = service.draining.load(Ordering::Relaxed);
     let snapshot = service.snapshot.load_full();
+    let stale = snapshot.commands.stale();
     let now = service.clock.now();
     // An RSA key takes a millisecond to sign.
     let probes = tokio::task::spawn_blocking(move || {
@@ -56,7 +57,7 @@ async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     let Ok(apps) = probes.await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let ready = !draining && apps.values().all(|state| state == "ok");
+    let ready = !draining && stale == 0 && apps.values().all(|state| state == "ok");
     let status = if ready {
         StatusCode::OK
     } else {
@@ -69,6 +70,9 @@ async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
             "at": refused.at.rfc3339(),
             "problems": &problems[..problems.len().min(SHOWN_PROBLEMS)],
         });
+    }
+    if stale > 0 {
+        body["staleSecrets"] = stale.into();
     }
     (status, Json(body)).into_response()
 }
@@ -97,6 +101,7 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
         store: statistics
             .store
             .map(|store| (store.up, store.outages, store.decided_without)),
+        stale_secrets: snapshot.commands.stale() as u64,
         keys: snapshot
             .apps
             .values()

@@ -14,6 +14,7 @@ use crate::caller::Callers;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Resolver;
 use crate::limits::Limits;
+use crate::secrets::Commands;
 use crate::server::Gauges;
 use crate::telemetry::{Audit, Metrics};
 use crate::token::App;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// The limit per address, as a layer.
     pub address_guard: AddressGuard,
+    /// The commands that print its secrets.
+    pub commands: Arc<Commands>,
     /// Whether cleartext is refused.
     pub require_https: bool,
     /// Whose `X-Forwarded-*` is believed.

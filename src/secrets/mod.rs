@@ -1,9 +1,10 @@
-//! Where secret bytes come from: an environment variable or a file, named in the configuration.
+//! Where secret bytes come from: an environment variable, a file or a command, named in the configuration.
 //!
 //! A [`SecretRef`] is only a name and may be kept and compared; a [`Secret`] is the bytes, cannot be
 //! printed and is wiped when dropped. No error here repeats a name or a path: people paste the
 //! secret itself where its name belongs, so errors say what is wrong and the configuration says where.
 
+mod command;
 mod source;
 mod weak;
 
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::random;
 
+pub use command::{Commands, SecretCommand};
 pub use source::{Encoding, SecretError, SecretName, SecretRef, Variables};
 pub use weak::Weakness;
 

@@ -1,4 +1,4 @@
-//! Reading a secret by its name: the two sources, their bounds, and the encodings of the bytes.
+//! Reading a secret by its name: its sources, their bounds, and the encodings of the bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,14 +10,16 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, PAD}
 use base64::{Engine, alphabet};
 use zeroize::Zeroizing;
 
-use super::Secret;
+use super::{Commands, Secret, SecretCommand};
 
 /// The longest secret that is read, in bytes; a PEM file of an RSA-8192 key takes about 6,500.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
+pub(super) const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// The name of a secret: where its bytes are, never the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretName {
+    /// What a command prints, which loses one trailing newline.
+    Command(SecretCommand),
     /// An environment variable.
     Env(String),
     /// A file, which loses one trailing newline.
@@ -58,11 +60,20 @@ pub enum Variables {
 }
 
 /// Why a secret could not be read. No message repeats a name, a path or a byte.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// It is not written in the encoding that was named.
     #[error("the secret is not valid {0}; correct its `encoding` or the secret")]
     BadEncoding(&'static str),
+    /// It ended with another status than 0.
+    #[error("the command that prints it fails; run it by hand with the same variables to see why")]
+    CommandFailed,
+    /// The program could not be started.
+    #[error("the command that prints it can't be run ({0}); correct its program's name")]
+    CommandNotRun(std::io::ErrorKind),
+    /// It was killed.
+    #[error("the command that prints it takes longer than 10 seconds; make it faster")]
+    CommandTooSlow,
     /// There is nothing in it.
     #[error("the secret is empty; `signet secret new` prints a good one")]
     Empty,
@@ -83,12 +94,13 @@ pub enum SecretError {
 }
 
 impl SecretRef {
-    /// Reads the secret. Blocks on the file system.
+    /// Reads the secret; a command's is what it printed last. Blocks on the file system.
     ///
     /// # Errors
     /// When it doesn't exist, is empty, too long, unreadable or not in its encoding.
-    pub fn read(&self, variables: &Variables) -> Result<Secret, SecretError> {
+    pub fn read(&self, variables: &Variables, commands: &Commands) -> Result<Secret, SecretError> {
         let raw = match &self.name {
+            SecretName::Command(command) => commands.output(command)?,
             SecretName::Env(name) => variables
                 .find(name)
                 .ok_or(SecretError::NotFound("environment variable"))?,
@@ -104,7 +116,7 @@ impl SecretRef {
 }
 
 impl Variables {
-    fn find(&self, name: &str) -> Option<Secret> {
+    pub(super) fn find(&self, name: &str) -> Option<Secret> {
         match self {
             Self::Given(variables) => variables.get(name).cloned(),
             Self::Process => process_variable(name),
@@ -144,13 +156,18 @@ fn read_file(path: &Path) -> Result<Secret, SecretError> {
     if bytes.len() as u64 > MAX_SECRET_BYTES {
         return Err(SecretError::TooLong);
     }
+    Ok(Secret::new(without_newline(bytes)))
+}
+
+/// The bytes without one newline at their end.
+pub(super) fn without_newline(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
     }
-    Ok(Secret::new(bytes))
+    bytes
 }
 
 const LENIENT_PADDING: GeneralPurposeConfig =
@@ -213,7 +230,7 @@ mod tests {
             name: SecretName::Env("NAME".to_owned()),
             encoding,
         }
-        .read(&variables)
+        .read(&variables, &Commands::default())
     }
 
     #[test]
@@ -227,7 +244,10 @@ mod tests {
         ] {
             let (_file, reference) = file(content);
             assert_eq!(
-                reference.read(&Variables::Process).unwrap().expose(),
+                reference
+                    .read(&Variables::Process, &Commands::default())
+                    .unwrap()
+                    .expose(),
                 expected
             );
         }
@@ -271,7 +291,7 @@ mod tests {
             encoding: Encoding::Utf8,
         };
         let error = reference
-            .read(&Variables::Given(BTreeMap::new()))
+            .read(&Variables::Given(BTreeMap::new()), &Commands::default())
             .unwrap_err();
         assert_eq!(error, SecretError::NotFound("environment variable"));
         assert!(!error.to_string().contains("hunter2"));
@@ -281,7 +301,9 @@ mod tests {
     fn an_empty_secret_is_refused() {
         let (_file, reference) = file(b"\n");
         assert_eq!(
-            reference.read(&Variables::Process).unwrap_err(),
+            reference
+                .read(&Variables::Process, &Commands::default())
+                .unwrap_err(),
             SecretError::Empty
         );
         assert_eq!(given("", Encoding::Base64).unwrap_err(), SecretError::Empty);
@@ -295,7 +317,7 @@ mod tests {
                 name: SecretName::File(path.to_owned()),
                 encoding: Encoding::Utf8,
             }
-            .read(&Variables::Process)
+            .read(&Variables::Process, &Commands::default())
             .unwrap_err()
         };
         assert_eq!(read(folder.path()), SecretError::NotAFile);
@@ -314,7 +336,9 @@ mod tests {
         );
         let (_file, reference) = file(&vec![b'x'; 64 * 1024 + 1]);
         assert_eq!(
-            reference.read(&Variables::Process).unwrap_err(),
+            reference
+                .read(&Variables::Process, &Commands::default())
+                .unwrap_err(),
             SecretError::TooLong
         );
     }

@@ -102,7 +102,7 @@ fn load_keys(
             KeyMaterial::PrivateKey(reference) => (reference, true),
             KeyMaterial::Secret(reference) => (reference, false),
         };
-        let secret = match reference.read(&sources.variables) {
+        let secret = match sources.secret(reference) {
             Ok(secret) => secret,
             Err(error) => {
                 note(problems, config, &key.path, error);

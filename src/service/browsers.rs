@@ -105,11 +105,9 @@ fn resolver(
         } => {
             let source =
                 match keys {
-                    JwtKeys::File(path) => KeySource::Fixed(Arc::new(key_set(path)?)),
+                    JwtKeys::File(path) => KeySource::Fixed(Arc::new(key_set(path, sources)?)),
                     JwtKeys::Secret(reference) => {
-                        let secret = reference
-                            .read(&sources.variables)
-                            .map_err(wrong(".secret"))?;
+                        let secret = sources.secret(reference).map_err(wrong(".secret"))?;
                         if let Some(weakness) = secret.weakness() {
                             return Err((".secret", weakness.to_string()));
                         }
@@ -175,14 +173,12 @@ fn kept_cache(previous: &Snapshot, url: &UpstreamUrl) -> Option<JwksCache> {
         })
 }
 
-fn key_set(path: &std::path::Path) -> Result<KeySet, Wrong> {
+fn key_set(path: &std::path::Path, sources: &Sources) -> Result<KeySet, Wrong> {
     let file = SecretRef {
         name: SecretName::File(path.to_owned()),
         encoding: Encoding::Utf8,
     };
-    let json = file
-        .read(&crate::secrets::Variables::default())
-        .map_err(wrong(".jwks_file"))?;
+    let json = sources.secret(&file).map_err(wrong(".jwks_file"))?;
     KeySet::from_json(json.expose()).map_err(wrong(".jwks_file"))
 }
 

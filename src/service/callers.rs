@@ -81,8 +81,8 @@ fn digest(key: &CallerKey, sources: &Sources) -> Result<KeyDigest, String> {
         name: name.clone(),
         encoding: Encoding::Utf8,
     };
-    let key = reference
-        .read(&sources.variables)
+    let key = sources
+        .secret(&reference)
         .map_err(|error| format!("its key: {error}"))?;
     if key.len() < MIN_KEY_BYTES {
         return Err(format!(

@@ -6,12 +6,14 @@
 mod apps;
 mod browsers;
 mod callers;
+mod fingerprints;
 mod reload;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::{ExposeSecret, SecretString};
@@ -22,15 +24,19 @@ use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service};
 use crate::identity::UpstreamClient;
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
-use crate::secrets::{Encoding, SecretName, SecretRef, Variables};
+use crate::secrets::{Commands, Encoding, Secret, SecretError, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, public};
+pub use fingerprints::Fingerprints;
 pub use reload::Reloader;
 
 /// In bytes: below it a pepper could be found by trying.
 const SHORTEST_PEPPER: usize = 32;
+/// The pauses between tries of a start whose commands fail: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Everything that a state of the service is made from, the same at every reload.
 pub struct Sources {
@@ -43,6 +49,7 @@ pub struct Sources {
     /// The time.
     pub clock: Clock,
     upstream: UpstreamClient,
+    commands: Arc<Commands>,
 }
 
 /// One state of the service, checked and ready to serve.
@@ -53,6 +60,8 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// The certificate with its key, where signet speaks TLS itself.
     pub tls: Option<TlsIdentity>,
+    /// The files that it was made from, as they were just before.
+    pub seen: Fingerprints,
 }
 
 impl Sources {
@@ -73,6 +82,7 @@ impl Sources {
             variables,
             clock,
             upstream: UpstreamClient::new(None)?,
+            commands: Arc::default(),
         })
     }
 
@@ -81,12 +91,57 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(&self, previous: Option<&Snapshot>) -> Result<Loaded, Problems> {
-        let (config, mut problems) =
-            config::examine(self.file.as_deref(), &self.environment, self.clock.now());
+        self.load_with(previous, false)
+    }
+
+    /// The first load of a service: where a command fails, it is tried anew for as long as `patience`, since
+    /// the store that it asks may be starting as well.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load_patiently(&self, patience: Duration) -> Result<Loaded, Problems> {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let loaded = self.load(None);
+            let give_up = began.elapsed() + pause >= patience || !self.commands.missing();
+            if loaded.is_ok() || give_up {
+                return loaded;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// A reload; `at_once` asks commands whose output is still fresh, too.
+    fn load_again(&self, previous: &Snapshot, at_once: bool) -> Result<Loaded, Problems> {
+        self.load_with(Some(previous), at_once)
+    }
+
+    /// Asks the commands that are due; whether one prints another secret.
+    fn refresh(&self) -> bool {
+        self.commands.refresh(&self.variables)
+    }
+
+    fn secret(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        reference.read(&self.variables, &self.commands)
+    }
+
+    fn load_with(&self, previous: Option<&Snapshot>, at_once: bool) -> Result<Loaded, Problems> {
+        let examine = || config::examine(self.file.as_deref(), &self.environment, self.clock.now());
+        let (config, problems) = examine();
         let Some(config) = config else {
             return Err(problems.into());
         };
-        let tls = load_tls(&config, &mut problems);
+        // Looked at before anything is read for good: what changes in between is seen as a change.
+        let seen = Fingerprints::of(config.watched_files());
+        let (config, mut problems) = examine();
+        let Some(config) = config else {
+            return Err(problems.into());
+        };
+        self.commands
+            .fetch(config.commands(), at_once, &self.variables);
+        let tls = load_tls(&config, self, &mut problems);
         let signing = apps::load(&config, self, &mut problems);
         let browsers = browsers::load(&config, self, &signing.apps, previous, &mut problems);
         let callers = callers::load(&config, self, &signing, &mut problems);
@@ -94,6 +149,7 @@ impl Sources {
         let (Some(limits), true) = (limits, problems.is_empty()) else {
             return Err(problems.into());
         };
+        self.commands.keep_only(config.commands());
         let server = &config.server;
         let snapshot = Snapshot {
             address_guard: AddressGuard::new(
@@ -105,6 +161,7 @@ impl Sources {
             browsers,
             callers,
             limits,
+            commands: Arc::clone(&self.commands),
             require_https: server.require_https,
             trusted_proxies: server.trusted_proxies.clone(),
             request_timeout: server.request_timeout,
@@ -115,6 +172,7 @@ impl Sources {
             config,
             snapshot,
             tls,
+            seen,
         })
     }
 }
@@ -144,14 +202,19 @@ fn note(problems: &mut Vec<Problem>, config: &Config, path: &str, message: impl 
     ));
 }
 
-fn load_tls(config: &Config, problems: &mut Vec<Problem>) -> Option<TlsIdentity> {
+fn load_tls(
+    config: &Config,
+    sources: &Sources,
+    problems: &mut Vec<Problem>,
+) -> Option<TlsIdentity> {
     let files = config.server.tls.as_ref()?;
     let mut read = |path: &PathBuf, setting: &str| {
         let file = SecretRef {
             name: SecretName::File(path.clone()),
             encoding: Encoding::Utf8,
         };
-        file.read(&Variables::default())
+        sources
+            .secret(&file)
             .map_err(|error| note(problems, config, setting, error))
             .ok()
     };
@@ -211,7 +274,7 @@ fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, (&'stat
         return Ok(Store::Memory);
     };
     let read = |name: &SecretName, path| {
-        text_secret(name, &sources.variables).map_err(|message| (path, message))
+        text_secret(name, sources).map_err(|message| (path, message))
     };
     let url = match url {
         RedisUrl::Plain(url) => url.clone().into(),
@@ -245,12 +308,12 @@ fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, (&'stat
     }))
 }
 
-fn text_secret(name: &SecretName, variables: &Variables) -> Result<SecretString, String> {
+fn text_secret(name: &SecretName, sources: &Sources) -> Result<SecretString, String> {
     let reference = SecretRef {
         name: name.clone(),
         encoding: Encoding::Utf8,
     };
-    let secret = reference.read(variables).map_err(|it| it.to_string())?;
+    let secret = sources.secret(&reference).map_err(|it| it.to_string())?;
     String::from_utf8(secret.expose().to_vec())
         .map(SecretString::from)
         .map_err(|_| "is not text".to_owned())

@@ -1,13 +1,12 @@
 //! Reloading: the same walk as a start, then one swap; what is wrong leaves the last good state serving.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
+use super::fingerprints::Fingerprints;
 use super::{Loaded, Sources};
 use crate::config::Config;
 use crate::http::{RefusedReload, Service};
@@ -16,78 +15,80 @@ use crate::server::TlsSlot;
 /// How often the files are looked at. Looking sees every kind of change: renames, writes in place and
 /// Kubernetes' symlink swaps, on file systems with events and without.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Files that are longer than anything that is read from them are told apart by their beginning and length.
-const MOST_BYTES: u64 = 1024 * 1024;
 
 /// Watches everything that the configuration was made from.
 pub struct Reloader {
     sources: Arc<Sources>,
     config: Config,
+    seen: Fingerprints,
     service: Arc<Service>,
     tls: Option<Arc<TlsSlot>>,
 }
 
-/// What each file held when it was last looked at.
-type Seen = BTreeMap<PathBuf, Vec<u8>>;
-
 impl Reloader {
-    /// A reloader of a service that runs with `config`.
+    /// A reloader of a service that runs with `config`, which was made from files as they were `seen`.
     #[must_use]
     pub fn new(
         sources: Sources,
         config: Config,
+        seen: Fingerprints,
         service: Arc<Service>,
         tls: Option<Arc<TlsSlot>>,
     ) -> Self {
         Self {
             sources: Arc::new(sources),
             config,
+            seen,
             service,
             tls,
         }
     }
 
-    /// Reloads whenever `asked` says so or a file has changed, for as long as it is polled.
-    pub async fn run(mut self, asked: Arc<Notify>) {
-        let mut seen = self.look().await;
+    /// Reloads whenever `asked` says so, or a file or what a command prints has changed, for as long as
+    /// it is polled.
+    pub async fn run(self, asked: Arc<Notify>) {
+        let printed = Notify::new();
+        let refreshing = refresh_forever(Arc::clone(&self.sources), &printed);
+        tokio::select! {
+            () = refreshing => (),
+            () = self.watch(&asked, &printed) => (),
+        }
+    }
+
+    async fn watch(mut self, asked: &Notify, printed: &Notify) {
         loop {
-            let told = tokio::select! {
-                () = asked.notified() => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+            let (told, due) = tokio::select! {
+                () = asked.notified() => (true, true),
+                () = printed.notified() => (false, true),
+                () = tokio::time::sleep(LOOK_EVERY) => (false, false),
             };
             let now = self.look().await;
-            if told || now != seen {
-                self.reload().await;
-                // The new configuration may name other files.
-                seen = self.look().await;
+            if due || now.as_ref().is_some_and(|now| *now != self.seen) {
+                self.reload(told, now).await;
             }
         }
     }
 
-    async fn look(&self) -> Seen {
-        let files: Vec<PathBuf> = self
-            .config
-            .watched_files()
-            .iter()
-            .chain(&self.sources.file)
-            .cloned()
-            .collect();
-        let look = move || {
-            files
-                .into_iter()
-                .map(|path| (fingerprint(&path), path))
-                .map(|(print, path)| (path, print))
-                .collect()
-        };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    async fn look(&self) -> Option<Fingerprints> {
+        let files: Vec<PathBuf> = self.config.watched_files().iter().cloned().collect();
+        tokio::task::spawn_blocking(move || Fingerprints::of(&files))
+            .await
+            .ok()
     }
 
-    async fn reload(&mut self) {
+    /// Loads anew; `told` by the operator, it asks every command again. `before` is how the files were.
+    async fn reload(&mut self, told: bool, before: Option<Fingerprints>) {
         let sources = Arc::clone(&self.sources);
         let previous = self.service.snapshot.load_full();
         // Reads files and tests keys.
-        let loading = tokio::task::spawn_blocking(move || sources.load(Some(&previous)));
-        match loading.await {
+        let loading = tokio::task::spawn_blocking(move || sources.load_again(&previous, told));
+        let loading = loading.await;
+        // Looked at before they were read: what changes meanwhile is seen as a change.
+        match (&loading, before) {
+            (Ok(Ok(_)), _) | (_, None) => (),
+            (_, Some(before)) => self.seen = before,
+        }
+        match loading {
             Ok(Ok(loaded)) => self.apply(loaded),
             Ok(Err(problems)) => {
                 let mut told = Vec::new();
@@ -120,6 +121,7 @@ impl Reloader {
             config,
             snapshot,
             tls,
+            seen,
         } = loaded;
         for (setting, changed) in [
             (
@@ -158,6 +160,7 @@ impl Reloader {
         self.service.refused_reload.store(None);
         self.service.metrics.count_reload(true);
         self.config = config;
+        self.seen = seen;
         tracing::info!(
             apps = self.config.apps.len(),
             callers = self.config.callers.len(),
@@ -166,21 +169,14 @@ impl Reloader {
     }
 }
 
-/// Something that changes whenever what could be read from `path` does.
-fn fingerprint(path: &Path) -> Vec<u8> {
-    use std::io::Read;
-    let read = || {
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Ok(b"not a file".to_vec());
+/// Asks the commands that are due again and again, and rings when one prints another secret.
+async fn refresh_forever(sources: Arc<Sources>, printed: &Notify) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let sources = Arc::clone(&sources);
+        let asking = tokio::task::spawn_blocking(move || sources.refresh());
+        if asking.await.unwrap_or(false) {
+            printed.notify_one();
         }
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        std::fs::File::open(path)?
-            .take(MOST_BYTES)
-            .read_to_end(&mut bytes)?;
-        let mut print = digest(&SHA256, &bytes).as_ref().to_vec();
-        print.extend_from_slice(&metadata.len().to_le_bytes());
-        Ok(print)
-    };
-    read().unwrap_or_else(|error: std::io::Error| error.kind().to_string().into_bytes())
+    }
 }

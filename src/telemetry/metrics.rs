@@ -106,6 +106,8 @@ pub struct Readings {
     /// The limits' shared store, where there is one: whether it answers, how often it went away, and
     /// how many requests were decided without it.
     pub store: Option<(bool, u64, u64)>,
+    /// How many secrets are older than they may be.
+    pub stale_secrets: u64,
     /// Every key of every app.
     pub keys: Vec<KeyReading>,
     /// The seconds until an app's next key takes over, for apps where one is waiting.
@@ -120,6 +122,7 @@ pub struct Metrics {
     durations: Family<ByRoute, Histogram>,
     reloads: Family<ByResult, Counter>,
     last_reload_applied: Gauge,
+    stale_secrets: Gauge,
     key_age: Family<ByKey, Gauge>,
     key_state: Family<ByKeyState, Gauge>,
     key_switch: Family<BySwitch, Gauge>,
@@ -152,6 +155,7 @@ impl Default for Metrics {
             }),
             reloads: Family::default(),
             last_reload_applied: Gauge::default(),
+            stale_secrets: Gauge::default(),
             key_age: Family::default(),
             key_state: Family::default(),
             key_switch: Family::default(),
@@ -201,6 +205,11 @@ impl Metrics {
             "last_reload_applied",
             "1 when the configuration as it was last read is in use, 0 when it was refused",
             self.last_reload_applied.clone(),
+        );
+        registry.register(
+            "secrets_stale",
+            "Secrets that are older than their max_stale, because the commands that print them fail",
+            self.stale_secrets.clone(),
         );
         registry.register(
             "key_age_seconds",
@@ -315,6 +324,7 @@ impl Metrics {
         };
         gauge(&self.connections, readings.connections);
         gauge(&self.in_flight, readings.in_flight);
+        gauge(&self.stale_secrets, readings.stale_secrets);
         counter(&self.handshakes_failed, readings.handshakes_failed);
         counter(&self.log_lines_dropped, readings.log_lines_dropped);
         if let Some((up, outages, decided_without)) = readings.store {

@@ -6,6 +6,7 @@ mod callers;
 mod keys;
 mod limits;
 mod profiles;
+mod secrets;
 mod server;
 mod session;
 
@@ -19,7 +20,7 @@ use super::raw;
 use super::text::{self, Reading};
 use super::walk::child;
 use crate::clock::Timestamp;
-use crate::secrets::{Encoding, SecretName, SecretRef};
+use crate::secrets::SecretCommand;
 
 /// What a check needs to know, and what it has found so far.
 pub(super) struct Check<'a> {
@@ -31,6 +32,7 @@ pub(super) struct Check<'a> {
     pub(super) now: Timestamp,
     pub(super) problems: Vec<Problem>,
     pub(super) files: BTreeSet<PathBuf>,
+    pub(super) commands: Vec<SecretCommand>,
 }
 
 impl Check<'_> {
@@ -57,6 +59,7 @@ impl Check<'_> {
                 log: log?,
                 origins: origins.clone(),
                 files: self.files,
+                commands: self.commands,
             })
         })();
         if checked.is_none() && self.problems.is_empty() {
@@ -209,50 +212,5 @@ impl Check<'_> {
         let file = self.base.join(name);
         self.files.insert(file.clone());
         Some(file)
-    }
-
-    fn secret(&mut self, path: &str, raw: Option<&raw::Secret>) -> Option<SecretRef> {
-        let raw = raw?;
-        let name = match (&raw.env, &raw.file) {
-            (Some(name), None) => {
-                SecretName::Env(self.read(&child(path, "env"), Some(name), text::variable_name)?)
-            }
-            (None, Some(_)) => {
-                SecretName::File(self.file(&child(path, "file"), raw.file.as_ref())?)
-            }
-            (Some(_), Some(_)) => {
-                self.report(path, "names two places; keep either env or file");
-                return None;
-            }
-            (None, None) => {
-                if !self.spoiled(path) {
-                    self.report(
-                        path,
-                        r#"names no place: write { env = "NAME" } or { file = "/path" }"#,
-                    );
-                }
-                return None;
-            }
-        };
-        let encoding = match raw.encoding {
-            None | Some(raw::Encoding::Utf8) => Encoding::Utf8,
-            Some(raw::Encoding::Base64) => Encoding::Base64,
-            Some(raw::Encoding::Base64Url) => Encoding::Base64Url,
-            Some(raw::Encoding::Hex) => Encoding::Hex,
-        };
-        Some(SecretRef { name, encoding })
-    }
-
-    /// A secret that is text and so has no encoding.
-    fn text_secret(&mut self, path: &str, raw: Option<&raw::Secret>) -> Option<SecretName> {
-        let secret = self.secret(path, raw)?;
-        if secret.encoding == Encoding::Utf8 {
-            return Some(secret.name);
-        }
-        self.report(
-            &child(path, "encoding"),
-            "is for an app's secrets; this one is taken as it stands, so leave it out",
-        );
-        None
     }
 }
