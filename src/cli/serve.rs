@@ -30,18 +30,20 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let sink = Sink::new(std::io::stdout())?;
     let mut traces = None;
     let ended = configuration.sources().and_then(|sources| {
-        let loaded = sources.load_patiently(SECRETS_PATIENCE).map_err(|problems| {
-            // Nothing is configured yet, so the refusal is told in the default form.
-            start_log(&sink, Format::for_stdout(), "info", None);
-            for problem in problems {
-                tracing::error!(
-                    origin = problem.origin,
-                    path = problem.path,
-                    "refused to start: {problem}"
-                );
-            }
-            Trouble::Refused(String::new())
-        })?;
+        let loaded = sources
+            .load_patiently(SECRETS_PATIENCE)
+            .map_err(|problems| {
+                // Nothing is configured yet, so the refusal is told in the default form.
+                start_log(&sink, Format::for_stdout(), "info", None);
+                for problem in problems {
+                    tracing::error!(
+                        origin = problem.origin,
+                        path = problem.path,
+                        "refused to start: {problem}"
+                    );
+                }
+                Trouble::Refused(String::new())
+            })?;
         let format = format(loaded.config.log.format);
         if sources.environment.wants_traces() {
             traces = Some(Traces::new().map_err(|error| Trouble::Refused(error.to_string()))?);

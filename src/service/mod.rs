@@ -273,9 +273,8 @@ fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, (&'stat
     else {
         return Ok(Store::Memory);
     };
-    let read = |name: &SecretName, path| {
-        text_secret(name, sources).map_err(|message| (path, message))
-    };
+    let read =
+        |name: &SecretName, path| text_secret(name, sources).map_err(|message| (path, message));
     let url = match url {
         RedisUrl::Plain(url) => url.clone().into(),
         RedisUrl::Secret(name) => read(name, "limits.store.redis")?,

@@ -41,9 +41,7 @@ fn goes_on(signet: &Signet, case: &str, place: &str) {
     let problem = refused["problems"][0].as_str().unwrap();
     assert!(problem.contains(place), "{case}: {problem}");
     assert_eq!(
-        signet
-            .metric("signet_config_last_reload_successful")
-            .as_deref(),
+        signet.metric("signet_last_reload_applied").as_deref(),
         Some("0"),
         "{case}"
     );
@@ -54,9 +52,7 @@ fn recovers(signet: &Signet, case: &str) {
     let (_, told) = signet.readiness();
     assert!(told.get("refusedReload").is_none(), "{case}: {told}");
     assert_eq!(
-        signet
-            .metric("signet_config_last_reload_successful")
-            .as_deref(),
+        signet.metric("signet_last_reload_applied").as_deref(),
         Some("1"),
         "{case}"
     );
