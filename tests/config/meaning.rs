@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use signet::config::{
     Allowed, CallerKey, JwtKeys, LogFormat, LogLevel, OnOutage, RedisUrl, Resolver, Store,
 };
+use signet::secrets::SecretName;
 use signet::signing::Algorithm;
 
 use super::{folder, load};
@@ -132,7 +133,8 @@ fn every_setting_arrives() {
         Store::Redis {
             url: RedisUrl::Plain("rediss://redis.example.com:6379/1".into()),
             on_outage: OnOutage::Closed,
-            enforce: false
+            enforce: false,
+            pepper: Some(SecretName::Env("LIMITS_PEPPER".into())),
         }
     );
     let desk = config.apps.iter().find(|app| app.name == "desk").unwrap();
