@@ -1,4 +1,5 @@
 //! Traces, as a collector of OpenTelemetry's protocol receives them from the program itself.
+#![expect(clippy::unwrap_used, reason = "in a test, what fails should stop it")]
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

@@ -322,3 +322,69 @@ fn browser_paths(config: &Config) -> HashMap<String, String> {
     let path = |app: &config::App| Some((app.browser.as_ref()?.path.clone()?, app.name.clone()));
     config.apps.iter().filter_map(path).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::secrets::Secret;
+
+    /// What is wrong with a configuration whose limits are hashed under this pepper.
+    fn faults_of(pepper: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("signet.toml");
+        let text = r#"
+            [server]
+            require_https = false
+            [apps.acme]
+            profile = "support-widget"
+            client_id = "ten_acme"
+            secret = { env = "SECRET" }
+            [callers.shop]
+            key = { env = "KEY" }
+            apps = ["acme"]
+            [limits]
+            store = { redis = "redis://redis.example.com", pepper = { env = "PEPPER" } }
+        "#;
+        std::fs::write(&file, text).unwrap();
+        let secret = |bytes: &[u8]| Secret::new(Zeroizing::new(bytes.to_vec()));
+        let variables = BTreeMap::from([
+            (
+                "SECRET".to_owned(),
+                secret(b"kR9vQ2mXz7LpT4wY8sBnC6dFgH3jK5aE"),
+            ),
+            (
+                "KEY".to_owned(),
+                secret(b"pQ7nV3kX9sLd2RwTz6HyB8mJf4GcA5uE"),
+            ),
+            ("PEPPER".to_owned(), secret(pepper)),
+        ]);
+        let sources = Sources::new(
+            Some(file),
+            Environment::default(),
+            Variables::Given(variables),
+            Clock::System,
+        );
+        let loaded = sources.unwrap().load(None);
+        loaded.err().map(|it| it.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_pepper_that_could_be_guessed_is_refused_without_showing_it() {
+        assert_eq!(faults_of(b"Hn5rT8wKq3VxZ7mLb2PcD9sJf6GyA4uE"), "");
+        let short = faults_of(b"Hn5rT8wKq3VxZ7mLb2PcD9sJf6GyA4u");
+        assert!(
+            short.contains("limits.store.pepper: is shorter than 32 bytes"),
+            "{short}"
+        );
+        assert!(!short.contains("Hn5r"), "{short}");
+        let binary = faults_of(&[0xff; 32]);
+        assert!(
+            binary.contains("limits.store.pepper: is not text"),
+            "{binary}"
+        );
+    }
+}
