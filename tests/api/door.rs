@@ -283,3 +283,22 @@ async fn a_bug_is_told_without_a_word_about_it_and_readable_by_the_page() {
     );
     assert_eq!(signet.audit()[0]["outcome"], "internal_error");
 }
+
+#[tokio::test]
+async fn what_the_end_of_the_grace_would_cut_is_told_so_readable_by_the_page() {
+    let signet = Signet::start();
+    let (body, polled) = watched_body();
+    let ask = signet
+        .post("/apps/bot/token")
+        .session(&json!({}))
+        .origin(PAGE);
+    let mut held = Box::pin(ask.json_text(body).send());
+    while !polled.load(std::sync::atomic::Ordering::SeqCst) {
+        assert!(futures_util::poll!(&mut held).is_pending());
+    }
+    signet.service.closing.cancel();
+    let answer = held.await;
+    let errors = answer.is_refused(503, "shutting_down");
+    assert_eq!(errors[0]["code"], 503);
+    answer.is_readable_by(PAGE);
+}

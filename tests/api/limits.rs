@@ -323,12 +323,8 @@ async fn without_its_store_a_closed_limit_lets_nobody_pass() {
     answer.is_refused(503, "limits_unavailable");
     answer.is_readable_by(PAGE);
     assert_eq!(signet.get("/healthz").send().await.status, 200);
-    assert!(
-        signet
-            .metrics()
-            .await
-            .contains("signet_limits_store{reading=\"up\"} 0")
-    );
+    let metrics = signet.metrics().await;
+    assert!(metrics.contains("signet_limits_store_up{} 0"), "{metrics}");
 }
 
 #[tokio::test]
@@ -339,7 +335,7 @@ async fn refusals_are_counted_by_limit() {
     }
     let metrics = signet.metrics().await;
     assert!(
-        metrics.contains("signet_limit_refusals{limit=\"per-user\"} 2"),
+        metrics.contains("signet_limit_refusals_total{limit=\"per-user\"} 2"),
         "{metrics}"
     );
 }

@@ -116,6 +116,18 @@ fn what_is_in_flight_is_finished_and_nothing_new_let_in() {
     }
 }
 
+#[test]
+fn what_does_not_finish_within_the_grace_is_told_so() {
+    let grace = ("SIGNET__SERVER__SHUTDOWN_GRACE", "1s");
+    let mut serving = Folder::small().serve_with(&[grace]);
+    let in_flight = begin(&serving);
+    serving.signal("TERM");
+    let answer = in_flight.rest();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_eq!(body(&answer)["code"], "shutting_down");
+    assert_eq!(serving.wait(), (Some(0), String::new()));
+}
+
 /// Whether a token of this instance was signed with the secret.
 fn signs_with(serving: &Serving, secret: &str) -> bool {
     let answer = serving.issue(SHOP_KEY);
