@@ -338,7 +338,7 @@ pub(super) struct PerIp {
 #[serde(untagged)]
 pub(super) enum Store {
     InProcess(Memory),
-    Shared(Redis),
+    Shared(Box<Redis>),
 }
 
 /// In this process.

@@ -390,7 +390,7 @@ mod tests {
         let commands = Commands::default();
         commands.fetch(std::slice::from_ref(&command), false, &variables());
         let reference = SecretRef {
-            name: SecretName::Command(command),
+            name: SecretName::Command(Box::new(command)),
             encoding: Encoding::Hex,
         };
         let secret = reference.read(&variables(), &commands).unwrap();

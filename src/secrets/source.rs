@@ -19,7 +19,7 @@ pub(super) const MAX_SECRET_BYTES: u64 = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretName {
     /// What a command prints, which loses one trailing newline.
-    Command(SecretCommand),
+    Command(Box<SecretCommand>),
     /// An environment variable.
     Env(String),
     /// A file, which loses one trailing newline.
