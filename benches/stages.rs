@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::{Map, Value, json};
 
-use signet::caller::{Caller, Callers, KeyDigest};
+use signet::caller::{Caller, Callers, Credentials, KeyDigest};
 use signet::clock::Timestamp;
 use signet::secrets::Secret;
 use signet::signing::{Algorithm, Key, KeyId, Keyring, ScheduledKey};
@@ -119,7 +119,11 @@ fn callers() -> Callers {
             apps: Vec::new(),
             ..policy(Algorithm::HS256)
         };
-        (Caller { name, policy }, vec![key])
+        let credentials = Credentials {
+            keys: vec![key],
+            workload: None,
+        };
+        (Caller { name, policy }, credentials)
     };
     Callers::new((0..10).map(caller).collect())
 }
@@ -138,6 +142,7 @@ fn policy(algorithm: Algorithm) -> Policy {
         roles: names(&["admin", "user", "agent"]),
         plans: names(&["free", "pro"]),
         attributes: names(&[]),
+        scopes: names(&[]),
         max_ttl_seconds: Some(1800),
     }
 }

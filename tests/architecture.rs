@@ -92,7 +92,11 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server", &[]),
-    ("caller", &["token", "secrets", "random", "clock"]),
+    (
+        "caller",
+        // A platform's token is verified by the rules of the sessions' JWTs.
+        &["identity", "token", "secrets", "random", "clock"],
+    ),
     (
         "identity",
         &["token", "signing", "secrets", "random", "clock"],

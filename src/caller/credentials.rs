@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::Unproven;
 use crate::secrets::Secret;
 
-/// The longest `Authorization` that is looked at, in bytes.
-const MAX_BYTES: usize = 1024;
+/// The longest `Authorization` that is looked at, in bytes: a platform's token may have 8 KiB.
+const MAX_BYTES: usize = 8 * 1024 + 16;
 
 /// Credentials as the request brought them, not yet believed.
 pub(super) struct Presented {
@@ -45,6 +45,27 @@ impl Presented {
         } else {
             Err(Unproven::Wrong)
         }
+    }
+}
+
+impl Presented {
+    /// Basic credentials whose halves are form-urlencoded, as RFC 6749 section 2.3.1 wants them of OAuth
+    /// clients; `None` where that makes no difference.
+    pub(super) fn form_decoded(&self) -> Option<Self> {
+        let name = self.name.as_deref()?;
+        let encoded = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b'%' | b'+'));
+        if !encoded(name.as_bytes()) && !encoded(self.key.expose()) {
+            return None;
+        }
+        let decoded = |bytes: &[u8]| {
+            let text = form_urlencoded::parse(bytes).next();
+            text.map_or_else(String::new, |(text, _)| text.into_owned())
+        };
+        let key = Zeroizing::new(decoded(self.key.expose()));
+        Some(Self {
+            name: Some(decoded(name.as_bytes())),
+            key: Secret::from(key.as_str()),
+        })
     }
 }
 

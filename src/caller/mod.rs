@@ -1,9 +1,11 @@
 //! Who is asking: proof that a request comes from one of our callers.
 
 mod credentials;
+mod workload;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -12,9 +14,13 @@ use http::HeaderMap;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use crate::clock::Timestamp;
+use crate::identity::{JwksCache, JwtRejected};
 use crate::random;
 use crate::secrets::Secret;
 use crate::token::Policy;
+
+pub use workload::Workload;
 
 use credentials::Presented;
 
@@ -70,11 +76,28 @@ pub struct Caller {
     pub policy: Policy,
 }
 
-/// Why a request has no caller. Both get the same answer; only a wrong key counts as a failure.
+/// What proves a caller: any of these.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// Its live keys.
+    pub keys: Vec<KeyDigest>,
+    /// The token that its platform gives it.
+    pub workload: Option<Workload>,
+}
+
+/// Why a request has no caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unproven {
     /// No credentials at all.
     Missing,
+    /// Nobody can say at the moment: the keys of an issuer can't be had.
+    Unavailable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// No caller's key, but a JWT, and there are callers whom one proves: ask
+    /// [`Callers::authenticate_workload`], which may have to ask another service.
+    Workload,
     /// Credentials of nobody, or none that can be read.
     Wrong,
 }
@@ -84,18 +107,28 @@ pub enum Unproven {
 pub struct Callers {
     callers: Vec<Arc<Caller>>,
     keys: Vec<(KeyDigest, u32)>,
+    workloads: Vec<(Workload, u32)>,
 }
 
 impl Callers {
-    /// The callers with their live keys.
+    /// The callers with what proves each.
     #[must_use]
-    pub fn new(callers: Vec<(Caller, Vec<KeyDigest>)>) -> Self {
+    pub fn new(callers: Vec<(Caller, Credentials)>) -> Self {
         let mut all = Self::default();
-        for (index, (caller, keys)) in (0..).zip(callers) {
+        for (index, (caller, credentials)) in (0..).zip(callers) {
             all.callers.push(Arc::new(caller));
-            all.keys.extend(keys.into_iter().map(|key| (key, index)));
+            let keys = credentials.keys.into_iter();
+            all.keys.extend(keys.map(|key| (key, index)));
+            all.workloads
+                .extend(credentials.workload.map(|workload| (workload, index)));
         }
         all
+    }
+
+    /// The caches of issuers' keys, for a reload to go on with.
+    pub fn key_caches(&self) -> impl Iterator<Item = &JwksCache> {
+        let workloads = self.workloads.iter();
+        workloads.filter_map(|(workload, _)| workload.key_cache())
     }
 
     /// The caller of this name.
@@ -115,7 +148,56 @@ impl Callers {
     /// When there are no credentials, or they are nobody's. The time taken doesn't say which key or
     /// name came close.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<&Arc<Caller>, Unproven> {
-        self.prove(&Presented::from_headers(headers)?)
+        let presented = Presented::from_headers(headers)?;
+        match (self.prove(&presented), presented.form_decoded()) {
+            (Err(Unproven::Wrong), Some(decoded)) => self.prove(&decoded),
+            (Err(Unproven::Wrong), None) if self.may_be_workload(&presented) => {
+                Err(Unproven::Workload)
+            }
+            (proven, _) => proven,
+        }
+    }
+
+    fn may_be_workload(&self, presented: &Presented) -> bool {
+        let dots = || presented.key.expose().iter().filter(|byte| **byte == b'.');
+        !self.workloads.is_empty() && presented.name.is_none() && dots().count() == 2
+    }
+
+    /// Proves a caller by the JWT in its `Authorization`, for requests that [`Self::authenticate`] leaves at
+    /// [`Unproven::Workload`]; its times are held against `now`.
+    ///
+    /// # Errors
+    /// When the token is nobody's or several callers', or nobody can say at the moment.
+    pub async fn authenticate_workload(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<&Arc<Caller>, Unproven> {
+        let presented = Presented::from_headers(headers)?;
+        let token = std::str::from_utf8(presented.key.expose()).map_err(|_| Unproven::Wrong)?;
+        let mut found = Vec::new();
+        let mut unavailable = None;
+        for (workload, caller) in &self.workloads {
+            match workload.is_proved_by(token, now).await {
+                Ok(true) => found.push(*caller),
+                Ok(false) => {}
+                Err(JwtRejected::KeysUnavailable { retry_after }) => {
+                    unavailable = Some(Unproven::Unavailable { retry_after });
+                }
+                Err(_) => {}
+            }
+        }
+        match found[..] {
+            [caller] => Ok(&self.callers[caller as usize]),
+            [] => Err(unavailable.unwrap_or(Unproven::Wrong)),
+            // Whose policy would it be?
+            _ => {
+                tracing::warn!(
+                    "a workload's token proves several callers; give their `oidc.claims` what tells them apart"
+                );
+                Err(Unproven::Wrong)
+            }
+        }
     }
 
     /// Proves a caller by a name and key that a form brought (RFC 6749 section 2.3.1).
@@ -169,15 +251,17 @@ mod tests {
                 roles: Allowed::Any,
                 plans: Allowed::Any,
                 attributes: Allowed::Any,
+                scopes: Allowed::Any,
                 max_ttl_seconds: None,
             },
         };
+        let keys = |keys: &[&[u8]]| Credentials {
+            keys: keys.iter().copied().map(KeyDigest::of).collect(),
+            workload: None,
+        };
         Callers::new(vec![
-            (
-                caller("shop"),
-                vec![KeyDigest::of(b"key-old"), KeyDigest::of(b"key-new")],
-            ),
-            (caller("forum"), vec![KeyDigest::of(b"key-forum")]),
+            (caller("shop"), keys(&[b"key-old", b"key-new"])),
+            (caller("forum"), keys(&[b"key-forum"])),
         ])
     }
 
@@ -203,6 +287,19 @@ mod tests {
             assert_eq!(with(&[&basic(&format!("shop:{key}"))]).unwrap(), "shop");
         }
         assert_eq!(with(&["Bearer key-forum"]).unwrap(), "forum");
+    }
+
+    #[test]
+    fn basic_credentials_may_be_encoded_as_oauth_clients_do() {
+        for credentials in ["shop:key%2Dnew", "sh%6Fp:key-new", "shop:key-new"] {
+            assert_eq!(
+                with(&[&basic(credentials)]).unwrap(),
+                "shop",
+                "{credentials}"
+            );
+        }
+        assert_eq!(with(&[&basic("shop:key%2Dno")]), Err(Unproven::Wrong));
+        assert_eq!(with(&["Bearer key%2Dnew"]), Err(Unproven::Wrong));
     }
 
     #[test]

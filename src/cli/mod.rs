@@ -7,6 +7,7 @@ mod dev;
 mod healthcheck;
 mod key;
 mod keys;
+mod openapi;
 mod schema;
 mod secret;
 mod serve;
@@ -44,6 +45,8 @@ enum Command {
     Key(key::Command),
     /// List every app's keys: which one signs, when it switches, how long the old one's tokens live
     Keys(keys::Arguments),
+    /// Print the OpenAPI document of the public port
+    Openapi,
     /// Print the JSON Schema of the configuration
     Schema,
     /// Make secrets
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Healthcheck(configuration) => healthcheck::run(configuration),
         Command::Key(command) => key::run(&command),
         Command::Keys(arguments) => keys::run(arguments),
+        Command::Openapi => openapi::run(),
         Command::Schema => schema::run(),
         Command::Secret(command) => secret::run(&command),
         Command::Serve(configuration) => serve::run(configuration),

@@ -110,6 +110,7 @@ impl Issue {
             roles: Allowed::Any,
             plans: Allowed::Any,
             attributes: Allowed::Any,
+            scopes: Allowed::Any,
             max_ttl_seconds: None,
         };
         let body = serde_json::to_vec(&request).expect("a value is always JSON");

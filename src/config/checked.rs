@@ -273,8 +273,10 @@ pub struct Pointers {
 pub struct Caller {
     /// Its name: 1 to 64 letters, digits, dots, underscores and hyphens.
     pub name: String,
-    /// One key or two.
+    /// At most two, and at least one where there is no [`Caller::oidc`].
     pub keys: Vec<CallerKey>,
+    /// The token of its platform that proves it.
+    pub oidc: Option<Oidc>,
     /// The apps that it may use, all of them known.
     pub apps: Vec<String>,
     /// The roles that it may give.
@@ -283,8 +285,25 @@ pub struct Caller {
     pub plans: Allowed,
     /// The attributes that it may set.
     pub attributes: Allowed,
+    /// The scopes that it may ask for in a token exchange.
+    pub scopes: Allowed,
     /// The longest lifetime that it may ask for; `None` is the app's.
     pub max_ttl: Option<Duration>,
+}
+
+/// What a token of a caller's platform must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oidc {
+    /// What verifies it; never a secret.
+    pub keys: JwtKeys,
+    /// The `iss` that it must have.
+    pub issuer: String,
+    /// The `aud` that it must have.
+    pub audience: String,
+    /// The algorithms that it may have, none of them HS*.
+    pub algorithms: Vec<Algorithm>,
+    /// The claims that it must have with exactly these texts; at least one.
+    pub claims: BTreeMap<String, String>,
 }
 
 /// How a caller's key is known.

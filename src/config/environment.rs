@@ -207,7 +207,7 @@ impl Settings {
             self.set(&format!("callers.default.key.{kind}"), &variable, name);
             let any = |item: &str| vec![Value::new(Some(&variable), item)];
             self.set("callers.default.apps", &variable, any("default"));
-            for policy in ["roles", "plans", "attributes"] {
+            for policy in ["roles", "plans", "attributes", "scopes"] {
                 self.set(&format!("callers.default.{policy}"), &variable, any("*"));
             }
         }
@@ -296,7 +296,7 @@ fn is_bare(key: &str) -> bool {
 fn is_policy(path: &str) -> bool {
     let callers = "callers.default.";
     path.strip_prefix(callers)
-        .is_some_and(|key| matches!(key, "apps" | "attributes" | "plans" | "roles"))
+        .is_some_and(|key| matches!(key, "apps" | "attributes" | "plans" | "roles" | "scopes"))
 }
 
 fn without_newline(mut text: String) -> String {

@@ -23,7 +23,7 @@ use std::path::Path;
 
 pub use checked::{
     Admin, Allowed, App, Browser, Caller, CallerKey, Config, JwtKeys, Key, KeyMaterial, Limits,
-    Log, LogFormat, LogLevel, OnOutage, Pointers, Profile, Rate, RedisUrl, Resolver, Server,
+    Log, LogFormat, LogLevel, Oidc, OnOutage, Pointers, Profile, Rate, RedisUrl, Resolver, Server,
     Session, Store, TlsFiles,
 };
 pub use environment::Environment;

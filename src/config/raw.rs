@@ -271,6 +271,8 @@ pub(super) struct Caller {
     pub(super) key_sha256: Option<Vec<String>>,
     /// Where its key itself is, in place of a SHA-256.
     pub(super) key: Option<Secret>,
+    /// A token of its platform that proves it, in place of a key or beside it.
+    pub(super) oidc: Option<Oidc>,
     /// The apps that it may use.
     pub(super) apps: Option<Vec<String>>,
     /// The roles that it may give; ["*"] is any, none denies.
@@ -279,8 +281,32 @@ pub(super) struct Caller {
     pub(super) plans: Option<Vec<String>>,
     /// The attributes that it may set; ["*"] is any, none denies.
     pub(super) attributes: Option<Vec<String>>,
+    /// The scopes that it may ask for in a token exchange; ["*"] is any, none denies.
+    pub(super) scopes: Option<Vec<String>>,
     /// The longest lifetime that it may ask for; by default the app's.
     pub(super) max_ttl: Option<String>,
+}
+
+/// What a token of a caller's platform must be, such as a Kubernetes service account's.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oidc {
+    /// The `iss` that the token must have.
+    #[schemars(required)]
+    pub(super) issuer: Option<String>,
+    /// The `aud` that the token must have: one that stands for signet alone.
+    #[schemars(required)]
+    pub(super) audience: Option<String>,
+    /// Where the verifying keys are, as a JWK set.
+    pub(super) jwks_url: Option<String>,
+    /// The file with the verifying keys, as a JWK set.
+    pub(super) jwks_file: Option<String>,
+    /// The algorithms that the token may have.
+    #[schemars(required)]
+    pub(super) algorithms: Option<Vec<Algorithm>>,
+    /// The claims that it must have, with exactly these texts.
+    #[schemars(required)]
+    pub(super) claims: Option<BTreeMap<String, String>>,
 }
 
 /// How often one may ask.

@@ -9,11 +9,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
-use axum::response::{IntoResponse, Json};
+use axum::response::{Html, IntoResponse, Json};
 use axum::routing::get;
 use serde_json::json;
 
 use super::client_ip::Client;
+use super::openapi::openapi;
+use super::openapi_page;
 use super::snapshot::Service;
 use crate::clock::Timestamp;
 use crate::server::Peer;
@@ -23,8 +25,13 @@ use crate::token::App;
 /// Every route of the admin listener.
 pub fn admin(service: Arc<Service>) -> Router {
     Router::new()
+        .route(
+            "/docs",
+            get(|| async { Html(openapi_page::render(&openapi())) }),
+        )
         .route("/livez", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(|| async { Json(openapi()) }))
         .route("/readyz", get(ready))
         .route("/whoami", get(whoami))
         .with_state(service)

@@ -15,8 +15,11 @@ use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
+use super::body::MediaType;
 use super::client_ip::Client;
-use super::error::Failure;
+use super::error::{ErrorForm, Failure};
+use super::public_document::Cacheable;
+use super::route::Route;
 use super::snapshot::{Browser, Service, Snapshot};
 use crate::caller::Caller;
 use crate::random;
@@ -35,6 +38,10 @@ pub(super) struct Context {
     pub(super) client: Client,
     /// The app's browser endpoint, where it is for one.
     pub(super) browser: Option<Arc<Browser>>,
+    /// Which route it is for.
+    pub(super) route: Route,
+    /// Whether it is an OAuth client's, whose errors have RFC 6749's form.
+    oauth: bool,
 }
 
 /// What was found out of a request on the way, in its response's extensions.
@@ -146,7 +153,6 @@ struct Opened {
     request_id: HeaderValue,
     trace_id: Option<HeaderValue>,
     context: Arc<Context>,
-    route: &'static str,
     span: Span,
 }
 
@@ -173,21 +179,19 @@ impl Opened {
         let browser = app
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
-        let route = match path {
-            "/token" => "/token",
-            "/healthz" => "/healthz",
-            _ if browser.is_some() => "/apps/{app}/token",
-            _ => "other",
-        };
+        let route = Route::of(path, browser.is_some());
+        let oauth = route == Route::Token && MediaType::of(request.headers()) == MediaType::Form;
         let context = Arc::new(Context {
             snapshot,
             client,
             browser,
+            route,
+            oauth,
         });
         request.extensions_mut().insert(Arc::clone(&context));
         let span = match route {
-            "/healthz" => Span::none(),
-            _ => telemetry::request_span(request.method(), route, request.headers()),
+            Route::Health => Span::none(),
+            _ => telemetry::request_span(request.method(), route.name(), request.headers()),
         };
         Self {
             started: Instant::now(),
@@ -196,7 +200,6 @@ impl Opened {
             trace_id: trace_id(telemetry::traceparent(&span).as_ref())
                 .or_else(|| trace_id(request.headers().get(TRACEPARENT))),
             context,
-            route,
             span,
         }
     }
@@ -217,7 +220,14 @@ impl Opened {
                 || self.context.snapshot.has_sdk_errors(),
                 |app| app.profile().sdk_errors(),
             );
-            let document = failure.render(id, sdk_errors);
+            let form = if self.context.oauth {
+                ErrorForm::OAuth
+            } else if sdk_errors {
+                ErrorForm::Sdk
+            } else {
+                ErrorForm::Problem
+            };
+            let document = failure.render(id, form);
             let (head, body) = document.into_parts();
             *response.status_mut() = head.status;
             // What stands there already are CORS headers, and the length of the empty body.
@@ -227,9 +237,14 @@ impl Opened {
         }
         let status = response.status().as_u16();
         self.note(service, id, status, trail.as_ref(), failure.as_ref());
+        let cacheable = response.extensions_mut().remove::<Cacheable>();
         let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        if let Some(Cacheable(how)) = cacheable {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(how));
+        } else {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REQUEST_ID, self.request_id);
         response
@@ -251,7 +266,7 @@ impl Opened {
         };
         service
             .metrics
-            .count_request(self.route, outcome, self.started.elapsed());
+            .count_request(self.context.route.name(), outcome, self.started.elapsed());
         let nobody = Trail::default();
         let about = trail.unwrap_or(&nobody);
         let app = about
@@ -267,8 +282,7 @@ impl Opened {
             outcome,
         );
         // What isn't about a token at all is not audited: a probe, a wrong path, a preflight.
-        if self.route == "/healthz" || self.route == "other" || trail.is_none() && failure.is_none()
-        {
+        if !self.context.route.issues_tokens() || trail.is_none() && failure.is_none() {
             return;
         }
         let trail = about;

@@ -1,5 +1,7 @@
-//! Every way a request can fail, and what the client is told: RFC 9457 problem documents.
+//! Every way a request can fail, and what the client is told: RFC 9457 problem documents, and RFC 6749's
+//! errors for OAuth clients.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,8 +19,12 @@ use crate::token::{Denial, DenialCode, Fault, MintError, NotJson};
 pub(super) enum Failure {
     /// A form or body that can't be read at all.
     BadBody(String),
+    /// A subject token that doesn't hold, and why.
+    BadSubjectToken(Cow<'static, str>),
     /// More than `server.max_body`, in bytes.
     BodyTooLarge(usize),
+    /// Nobody can say whether a platform's token proves a caller; ask again after this time.
+    CallerUnknown(Duration),
     /// What the rules of tokens and policies refuse.
     Denied(Denial),
     /// A request without exactly one valid `Host`.
@@ -29,6 +35,8 @@ pub(super) enum Failure {
     Internal,
     /// No caller's key, or none of ours.
     InvalidClient,
+    /// A scope that the app's tokens don't carry or the caller may not have.
+    InvalidScope(&'static str),
     /// The store of the limits is away, and the operator wants nobody to pass then.
     LimitsUnavailable,
     /// No session.
@@ -49,15 +57,30 @@ pub(super) enum Failure {
     SessionUnavailable(Duration),
     /// The service stops before this request could be finished.
     ShuttingDown,
+    /// Another grant than token exchange.
+    UnsupportedGrantType,
     /// A media type that the route doesn't read; the value names those it does.
     UnsupportedMediaType(&'static str),
+}
+
+/// How an error is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorForm {
+    /// RFC 6749 section 5.2, for OAuth clients.
+    OAuth,
+    /// RFC 9457.
+    Problem,
+    /// RFC 9457 with an `errors[0].msg`, for clients that show it.
+    Sdk,
 }
 
 /// What of a failure the client sees.
 struct Told<'a> {
     status: StatusCode,
     code: &'static str,
-    detail: std::borrow::Cow<'a, str>,
+    /// What an OAuth client sees in place of the status and the code.
+    oauth: (StatusCode, &'static str),
+    detail: Cow<'a, str>,
     faults: &'a [Fault],
     /// In seconds; a retry helps after that.
     retry_after: Option<u64>,
@@ -76,10 +99,21 @@ impl Failure {
         self.told().status
     }
 
+    /// The status and the code or OAuth error of the answer.
+    pub(super) fn summary(&self, form: ErrorForm) -> (u16, &'static str) {
+        let told = self.told();
+        let (status, code) = match form {
+            ErrorForm::OAuth => told.oauth,
+            ErrorForm::Problem | ErrorForm::Sdk => (told.status, told.code),
+        };
+        (status.as_u16(), code)
+    }
+
     fn told(&self) -> Told<'_> {
         let told = |status, code, detail: &'static str| Told {
             status,
             code,
+            oauth: (status, oauth_error(status)),
             detail: detail.into(),
             faults: &[],
             retry_after: None,
@@ -89,13 +123,26 @@ impl Failure {
                 detail: detail.into(),
                 ..told(StatusCode::BAD_REQUEST, "invalid_request", "")
             },
+            Self::BadSubjectToken(reason) => Told {
+                detail: format!("the subject token does not hold: {reason}").into(),
+                ..told(StatusCode::BAD_REQUEST, "invalid_request", "")
+            },
             Self::BodyTooLarge(max) => Told {
                 detail: format!("the body may have at most {max} bytes").into(),
                 ..told(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "")
             },
+            Self::CallerUnknown(after) => Told {
+                retry_after: Some(after.as_secs().max(1)),
+                ..told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "session_unavailable",
+                    "the keys that verify the caller's token can't be had at the moment; try again",
+                )
+            },
             Self::Denied(denial) => {
                 let (status, code) = denial_status(denial.code);
                 Told {
+                    oauth: (StatusCode::BAD_REQUEST, denial_oauth_error(denial.code)),
                     detail: (&denial.detail).into(),
                     faults: &denial.faults,
                     ..told(status, code, "")
@@ -121,6 +168,10 @@ impl Failure {
                 "invalid_client",
                 "give the caller's key as `Authorization: Bearer <key>`, or as HTTP Basic with the caller's name",
             ),
+            Self::InvalidScope(detail) => Told {
+                oauth: (StatusCode::BAD_REQUEST, "invalid_scope"),
+                ..told(StatusCode::BAD_REQUEST, "invalid_scope", detail)
+            },
             Self::LimitsUnavailable => Told {
                 retry_after: Some(2),
                 ..told(
@@ -188,6 +239,14 @@ impl Failure {
                     "this instance is stopping; try again",
                 )
             },
+            Self::UnsupportedGrantType => Told {
+                oauth: (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+                ..told(
+                    StatusCode::BAD_REQUEST,
+                    "unsupported_grant_type",
+                    "the one grant is urn:ietf:params:oauth:grant-type:token-exchange",
+                )
+            },
             Self::UnsupportedMediaType(types) => Told {
                 detail: format!("send {types}, named in Content-Type").into(),
                 ..told(
@@ -199,40 +258,15 @@ impl Failure {
         }
     }
 
-    /// The answer's problem document. `sdk_errors` is for clients that show `errors[0].msg`.
-    pub(super) fn render(&self, request_id: &str, sdk_errors: bool) -> Response<Body> {
+    /// The answer's document.
+    pub(super) fn render(&self, request_id: &str, form: ErrorForm) -> Response<Body> {
         let told = self.told();
-        let whole = [Fault::new("", told.detail.clone())];
-        let faults = if sdk_errors && told.faults.is_empty() {
-            &whole
-        } else {
-            told.faults
+        let mut response = match form {
+            ErrorForm::OAuth => told.oauth_error(),
+            ErrorForm::Problem => told.problem(request_id, false),
+            ErrorForm::Sdk => told.problem(request_id, true),
         };
-        let problem = Problem {
-            r#type: "about:blank",
-            title: told.status.canonical_reason().unwrap_or("Error"),
-            status: told.status.as_u16(),
-            detail: &told.detail,
-            code: told.code,
-            request_id,
-            errors: faults
-                .iter()
-                .map(|fault| Item {
-                    pointer: &fault.pointer,
-                    detail: &fault.detail,
-                    msg: sdk_errors.then_some(&*fault.detail),
-                    code: sdk_errors.then_some(told.status.as_u16()),
-                })
-                .collect(),
-        };
-        let body = serde_json::to_vec(&problem).expect("a problem is always JSON");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = told.status;
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
         if let Some(seconds) = told.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
@@ -267,6 +301,112 @@ impl Failure {
         }
         response
     }
+}
+
+impl Told<'_> {
+    fn problem(&self, request_id: &str, sdk_errors: bool) -> Response<Body> {
+        let told = self;
+        let whole = [Fault::new("", told.detail.clone())];
+        let faults = if sdk_errors && told.faults.is_empty() {
+            &whole
+        } else {
+            told.faults
+        };
+        let problem = Problem {
+            r#type: "about:blank",
+            title: told.status.canonical_reason().unwrap_or("Error"),
+            status: told.status.as_u16(),
+            detail: &told.detail,
+            code: told.code,
+            request_id,
+            errors: faults
+                .iter()
+                .map(|fault| Item {
+                    pointer: &fault.pointer,
+                    detail: &fault.detail,
+                    msg: sdk_errors.then_some(&*fault.detail),
+                    code: sdk_errors.then_some(told.status.as_u16()),
+                })
+                .collect(),
+        };
+        document(told.status, "application/problem+json", &problem)
+    }
+
+    fn oauth_error(&self) -> Response<Body> {
+        let (status, error) = self.oauth;
+        let description = if self.faults.is_empty() {
+            self.detail.to_string()
+        } else {
+            let one = |fault: &Fault| match fault.pointer.strip_prefix('/') {
+                Some(name) => format!("{name}: {}", fault.detail),
+                None => fault.detail.clone(),
+            };
+            self.faults.iter().map(one).collect::<Vec<_>>().join("; ")
+        };
+        let body = OAuthError {
+            error,
+            error_description: &in_error_characters(&description),
+        };
+        document(status, "application/json", &body)
+    }
+}
+
+fn document(status: StatusCode, kind: &'static str, body: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(body).expect("an error is always JSON");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An OAuth error where nothing closer fits. 429 and 503 have no code of their own in the registry.
+fn oauth_error(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "invalid_client",
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            "temporarily_unavailable"
+        }
+        _ if status.is_server_error() => "server_error",
+        _ => "invalid_request",
+    }
+}
+
+/// RFC 6749 section 5.2 allows visible ASCII without `\"` and `\\`.
+fn in_error_characters(text: &str) -> String {
+    let allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
+    text.chars()
+        .map(|c| if allowed(c) { c } else { '\'' })
+        .collect()
+}
+
+/// RFC 8693 section 2.2.2: what it doesn't name is RFC 6749's.
+const fn denial_oauth_error(code: DenialCode) -> &'static str {
+    match code {
+        DenialCode::AppNotAllowed | DenialCode::AudienceNotAllowed | DenialCode::TenantMismatch => {
+            "invalid_target"
+        }
+        DenialCode::AttributeNotAllowed
+        | DenialCode::IdentityMismatch
+        | DenialCode::PlanNotAllowed
+        | DenialCode::RoleNotAllowed
+        | DenialCode::TtlTooLong => "unauthorized_client",
+        DenialCode::InvalidRequest | DenialCode::TokenTooLarge => "invalid_request",
+    }
+}
+
+#[derive(Serialize)]
+struct OAuthError<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+/// One failure for each way in which rules and policies refuse.
+pub(super) fn every_denial() -> impl Iterator<Item = Failure> {
+    DenialCode::ALL
+        .into_iter()
+        .map(|code| Denial::of(code, "", "").into())
 }
 
 const fn denial_status(code: DenialCode) -> (StatusCode, &'static str) {

@@ -7,11 +7,19 @@ mod cors;
 mod csrf;
 mod envelope;
 mod error;
+mod exchange;
+mod jwks;
 mod layers;
+mod metadata;
+mod openapi;
+mod openapi_page;
+mod public_document;
 mod rescue;
+mod route;
 mod session_token;
 mod snapshot;
 mod token;
+mod who_asks;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,6 +33,7 @@ use tower::ServiceExt;
 
 pub use admin::admin;
 pub use layers::AddressGuard;
+pub use openapi::openapi;
 pub use snapshot::{Browser, RefusedReload, Service, Snapshot};
 
 use error::Failure;
@@ -47,6 +56,18 @@ pub fn public(
             get(session_token::issue)
                 .post(session_token::issue)
                 .fallback(|| async { Failure::MethodNotAllowed("GET, HEAD, POST") }),
+        )
+        .route(
+            "/apps/{app}/jwks.json",
+            get(jwks::of_app).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
+        )
+        .route(
+            "/.well-known/jwks.json",
+            get(jwks::of_all).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
+        )
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(metadata::show).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
         )
         .route(
             "/healthz",

@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub address_guard: AddressGuard,
     /// The commands that print its secrets.
     pub commands: Arc<Commands>,
+    /// The service's own URL, the issuer in OAuth metadata.
+    pub public_url: Option<String>,
     /// Whether cleartext is refused.
     pub require_https: bool,
     /// Whose `X-Forwarded-*` is believed.

@@ -15,8 +15,9 @@ use tracing::Instrument;
 use super::body::{self, MediaType};
 use super::envelope::{Context, Issued, Trail};
 use super::error::Failure;
+use super::exchange;
 use super::snapshot::{Service, Snapshot};
-use crate::caller::Unproven;
+use super::who_asks;
 use crate::limits::Passage;
 use crate::random;
 use crate::telemetry;
@@ -45,7 +46,12 @@ async fn issue_token(
     let snapshot = &context.snapshot;
 
     let mut passage = snapshot.limits.passage(context.client.address);
-    let issued = decide_and_mint(service, snapshot, &head, body, &mut passage, trail).await;
+    // A form is an OAuth client's.
+    let issued = if MediaType::of(&head.headers) == MediaType::Form {
+        exchange::decide_and_mint(service, snapshot, &head, body, &mut passage, trail).await
+    } else {
+        decide_and_mint(service, snapshot, &head, body, &mut passage, trail).await
+    };
     if issued.is_err() {
         // A request that ends early has met limits all the same.
         passage.settle().await?;
@@ -63,19 +69,9 @@ async fn decide_and_mint(
 ) -> Result<Response<Body>, Failure> {
     // Who asks: decided from the headers alone, so that a stranger's body is never read.
     passage.admit_address().await?;
-    let proven =
-        telemetry::authentication_span().in_scope(|| snapshot.callers.authenticate(&head.headers));
-    let caller = match proven {
-        Ok(caller) => caller,
-        Err(Unproven::Missing) => return Err(Failure::InvalidClient),
-        Err(Unproven::Wrong) => {
-            passage
-                .record_failed_authentication()
-                .instrument(telemetry::limits_span())
-                .await?;
-            return Err(Failure::InvalidClient);
-        }
-    };
+    let caller = who_asks::by_header(service, snapshot, &head.headers, passage)
+        .await?
+        .ok_or(Failure::InvalidClient)?;
     trail.caller = Some(Arc::clone(caller));
 
     // How often.
@@ -83,7 +79,9 @@ async fn decide_and_mint(
 
     // For what.
     if MediaType::of(&head.headers) != MediaType::Json {
-        return Err(Failure::UnsupportedMediaType("application/json"));
+        return Err(Failure::UnsupportedMediaType(
+            "application/json or application/x-www-form-urlencoded",
+        ));
     }
     let body = body::read(
         &head.headers,

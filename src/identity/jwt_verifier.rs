@@ -131,16 +131,17 @@ enum Keys {
 }
 
 impl JwtVerifier {
-    /// A verifier that keeps `rules` with the keys from `source`.
-    ///
     /// The cache of the keys that it verifies with, where they are fetched by URL.
-    pub(super) const fn key_cache(&self) -> Option<&JwksCache> {
+    #[must_use]
+    pub const fn key_cache(&self) -> Option<&JwksCache> {
         match &self.keys {
             Keys::Url(cache) => Some(cache),
             Keys::Fixed(_) | Keys::Secret(_) => None,
         }
     }
 
+    /// A verifier that keeps `rules` with the keys from `source`.
+    ///
     /// # Errors
     /// [`BadVerifier`] when the rules are incomplete or don't fit the keys.
     pub fn new(rules: JwtRules, source: KeySource) -> Result<Self, BadVerifier> {

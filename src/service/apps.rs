@@ -29,9 +29,34 @@ pub(super) fn load(config: &Config, sources: &Sources, problems: &mut Vec<Proble
             apps.insert(app.name.clone(), Arc::new(ready));
         }
     }
+    refuse_equal_public_ids(config, &apps, problems);
     Signing {
         apps,
         secrets: seen.0.into_iter().map(|(_, digest)| digest).collect(),
+    }
+}
+
+/// Verifiers find a public key by its name, among those of all apps.
+fn refuse_equal_public_ids(
+    config: &Config,
+    apps: &HashMap<String, Arc<App>>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut owners: HashMap<KeyId, &str> = HashMap::new();
+    for app in config.apps.iter().filter_map(|app| apps.get(&app.name)) {
+        let name = app.name().as_str();
+        for scheduled in app.keyring().keys() {
+            let key = &scheduled.key;
+            if key.public_jwk().is_some()
+                && let Some(owner) = owners.insert(key.id().clone(), name)
+            {
+                let message = format!(
+                    "its public key is called `{}`, like one of apps.{owner}; leave its name out, or give it another",
+                    key.id()
+                );
+                note(problems, config, &format!("apps.{name}"), message);
+            }
+        }
     }
 }
 

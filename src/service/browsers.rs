@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::http::HeaderName;
-use secrecy::SecretSlice;
 
+use super::verifiers::{Verifiers, Wanted, Wrong, wrong};
 use super::{Sources, note};
-use crate::config::{self, Config, JwtKeys, Problem};
-use crate::http::{Browser, Snapshot};
+use crate::config::{self, Config, Problem};
+use crate::http::Browser;
 use crate::identity::{
-    Introspect, IntrospectSettings, JwksCache, JwtRules, JwtSession, JwtVerifier, KeySet,
-    KeySource, Pointers, Presented, Resolver, TrustedHeader, UpstreamUrl,
+    Introspect, IntrospectSettings, JwtSession, Pointers, Presented, Resolver, TrustedHeader,
 };
-use crate::secrets::{Encoding, SecretName, SecretRef};
-use crate::signing::Algorithm;
 use crate::token::App;
 
 /// How many questions about sessions one app may have open at once: more would only pile up on a
@@ -26,7 +23,7 @@ pub(super) fn load(
     config: &Config,
     sources: &Sources,
     apps: &HashMap<String, Arc<App>>,
-    previous: Option<&Snapshot>,
+    verifiers: &mut Verifiers<'_>,
     problems: &mut Vec<Problem>,
 ) -> HashMap<String, Arc<Browser>> {
     let mut browsers = HashMap::new();
@@ -35,7 +32,7 @@ pub(super) fn load(
             continue;
         };
         let path = format!("apps.{}.browser.session", app.name);
-        let resolver = match resolver(browser, sources, previous) {
+        let resolver = match resolver(browser, sources, verifiers) {
             Ok(resolver) => resolver,
             Err((setting, message)) => {
                 note(problems, config, &format!("{path}{setting}"), message);
@@ -59,17 +56,10 @@ pub(super) fn load(
     browsers
 }
 
-/// A setting below `session`, and what is wrong with it.
-type Wrong = (&'static str, String);
-
-fn wrong<E: ToString>(setting: &'static str) -> impl FnOnce(E) -> Wrong {
-    move |error| (setting, error.to_string())
-}
-
 fn resolver(
     browser: &config::Browser,
     sources: &Sources,
-    previous: Option<&Snapshot>,
+    verifiers: &mut Verifiers<'_>,
 ) -> Result<Resolver, Wrong> {
     match &browser.session.resolver {
         config::Resolver::Anonymous => Ok(Resolver::Anonymous),
@@ -103,34 +93,13 @@ fn resolver(
             identity,
             timeout,
         } => {
-            let source =
-                match keys {
-                    JwtKeys::File(path) => KeySource::Fixed(Arc::new(key_set(path, sources)?)),
-                    JwtKeys::Secret(reference) => {
-                        let secret = sources.secret(reference).map_err(wrong(".secret"))?;
-                        if let Some(weakness) = secret.weakness() {
-                            return Err((".secret", weakness.to_string()));
-                        }
-                        KeySource::Secret(SecretSlice::from(secret.expose().to_vec()))
-                    }
-                    JwtKeys::Url(url) => {
-                        let url: UpstreamUrl = url.parse().map_err(wrong(".jwks_url"))?;
-                        let kept = previous.and_then(|previous| kept_cache(previous, &url));
-                        KeySource::Url(kept.unwrap_or_else(|| {
-                            JwksCache::new(url, *timeout, sources.upstream.clone())
-                        }))
-                    }
-                };
-            let rules = JwtRules {
-                issuer: issuer.clone(),
-                audience: audience.clone(),
-                algorithms: algorithms
-                    .iter()
-                    .copied()
-                    .map(Algorithm::verifying)
-                    .collect(),
-            };
-            let verifier = JwtVerifier::new(rules, source).map_err(wrong(""))?;
+            let verifier = verifiers.make(&Wanted {
+                keys,
+                issuer,
+                audience,
+                algorithms,
+                timeout: *timeout,
+            })?;
             let presented = cookie
                 .as_ref()
                 .map_or(Presented::Bearer, |name| Presented::Cookie(name.clone()));
@@ -157,29 +126,6 @@ fn resolver(
             }))
         }
     }
-}
-
-/// The keys that another snapshot has fetched from the same place: a reload must not need the provider.
-fn kept_cache(previous: &Snapshot, url: &UpstreamUrl) -> Option<JwksCache> {
-    previous
-        .browsers
-        .values()
-        .find_map(|browser| match &browser.resolver {
-            Resolver::Jwt(session) => session
-                .key_cache()
-                .filter(|cache| cache.url() == url)
-                .cloned(),
-            Resolver::Anonymous | Resolver::Introspect(_) | Resolver::TrustedHeader(_) => None,
-        })
-}
-
-fn key_set(path: &std::path::Path, sources: &Sources) -> Result<KeySet, Wrong> {
-    let file = SecretRef {
-        name: SecretName::File(path.to_owned()),
-        encoding: Encoding::Utf8,
-    };
-    let json = sources.secret(&file).map_err(wrong(".jwks_file"))?;
-    KeySet::from_json(json.expose()).map_err(wrong(".jwks_file"))
 }
 
 fn header(name: &str, setting: &'static str) -> Result<HeaderName, Wrong> {

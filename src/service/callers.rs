@@ -1,18 +1,24 @@
 //! Callers: their keys' digests and what they may ask for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::apps::Signing;
+use super::verifiers::{Verifiers, Wanted, Wrong};
 use super::{Sources, note};
-use crate::caller::{Caller, Callers, KeyDigest, MIN_KEY_BYTES};
+use crate::caller::{Caller, Callers, Credentials, KeyDigest, MIN_KEY_BYTES, Workload};
 use crate::config::{self, CallerKey, Config, Problem};
 use crate::secrets::{Encoding, SecretRef};
 use crate::token::{Allowed, Policy};
+
+/// How long fetching an issuer's keys may take.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn load(
     config: &Config,
     sources: &Sources,
     signing: &Signing,
+    verifiers: &mut Verifiers<'_>,
     problems: &mut Vec<Problem>,
 ) -> Callers {
     let mut callers = Vec::new();
@@ -45,6 +51,15 @@ pub(super) fn load(
             }
         }
         owners.extend(digests.iter().map(|digest| (*digest, &*caller.name)));
+        let workload = caller
+            .oidc
+            .as_ref()
+            .map(|oidc| workload(oidc, verifiers))
+            .transpose();
+        let workload = workload.unwrap_or_else(|(setting, message)| {
+            note(problems, config, &format!("{path}.oidc{setting}"), message);
+            None
+        });
         // An unknown app is noted already.
         let apps = caller
             .apps
@@ -57,6 +72,7 @@ pub(super) fn load(
             roles: allowed(&caller.roles),
             plans: allowed(&caller.plans),
             attributes: allowed(&caller.attributes),
+            scopes: allowed(&caller.scopes),
             max_ttl_seconds: caller
                 .max_ttl
                 .map(|longest| i64::try_from(longest.as_secs()).unwrap_or(i64::MAX)),
@@ -66,10 +82,24 @@ pub(super) fn load(
                 name: caller.name.as_str().into(),
                 policy,
             },
-            digests,
+            Credentials {
+                keys: digests,
+                workload,
+            },
         ));
     }
     Callers::new(callers)
+}
+
+fn workload(oidc: &config::Oidc, verifiers: &mut Verifiers<'_>) -> Result<Workload, Wrong> {
+    let verifier = verifiers.make(&Wanted {
+        keys: &oidc.keys,
+        issuer: &oidc.issuer,
+        audience: &oidc.audience,
+        algorithms: &oidc.algorithms,
+        timeout: KEYS_TIMEOUT,
+    })?;
+    Ok(Workload::new(verifier, oidc.claims.clone()))
 }
 
 fn digest(key: &CallerKey, sources: &Sources) -> Result<KeyDigest, String> {

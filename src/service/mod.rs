@@ -8,6 +8,7 @@ mod browsers;
 mod callers;
 mod fingerprints;
 mod reload;
+mod verifiers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,9 +29,11 @@ use crate::secrets::{Commands, Encoding, Secret, SecretError, SecretName, Secret
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
 
-pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, public};
+pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
 pub use fingerprints::Fingerprints;
 pub use reload::Reloader;
+
+use verifiers::Verifiers;
 
 /// In bytes: below it a pepper could be found by trying.
 const SHORTEST_PEPPER: usize = 32;
@@ -143,8 +146,9 @@ impl Sources {
             .fetch(config.commands(), at_once, &self.variables);
         let tls = load_tls(&config, self, &mut problems);
         let signing = apps::load(&config, self, &mut problems);
-        let browsers = browsers::load(&config, self, &signing.apps, previous, &mut problems);
-        let callers = callers::load(&config, self, &signing, &mut problems);
+        let mut verifiers = Verifiers::new(self, previous);
+        let browsers = browsers::load(&config, self, &signing.apps, &mut verifiers, &mut problems);
+        let callers = callers::load(&config, self, &signing, &mut verifiers, &mut problems);
         let limits = load_limits(&config, self, previous, &mut problems);
         let (Some(limits), true) = (limits, problems.is_empty()) else {
             return Err(problems.into());
@@ -162,6 +166,7 @@ impl Sources {
             callers,
             limits,
             commands: Arc::clone(&self.commands),
+            public_url: server.public_url.clone(),
             require_https: server.require_https,
             trusted_proxies: server.trusted_proxies.clone(),
             request_timeout: server.request_timeout,

@@ -32,6 +32,8 @@ pub struct Minted {
     pub answer: Zeroizing<Vec<u8>>,
     /// `exp`.
     pub expires_at: Timestamp,
+    /// The seconds from the moment of minting to `exp`.
+    pub expires_in_seconds: i64,
     /// `exp - iat`, in seconds.
     pub lifetime_seconds: i64,
     /// The key that signed it.
@@ -118,6 +120,7 @@ pub fn mint_with(
     Ok(Minted {
         answer,
         expires_at,
+        expires_in_seconds: expires_in,
         lifetime_seconds: grant.ttl_seconds,
         key_id: key.id().clone(),
         token_id,

@@ -1,5 +1,6 @@
 //! What a caller may ask for. An empty list denies.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use super::app::App;
 use super::fit;
 use super::identity::Identity;
-use super::json::pointer;
+use super::json::{Json, pointer};
 use super::request::{Asked, Fault, Given};
 
 /// A set of names that a policy allows.
@@ -20,7 +21,9 @@ pub enum Allowed {
 }
 
 impl Allowed {
-    fn allows(&self, name: &str) -> bool {
+    /// Whether `name` is in the set.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Only(names) => names.iter().any(|allowed| allowed == name),
@@ -39,6 +42,8 @@ pub struct Policy {
     pub plans: Allowed,
     /// Which attributes it may set.
     pub attributes: Allowed,
+    /// Which scopes it may ask for in a token exchange.
+    pub scopes: Allowed,
     /// The longest lifetime it may ask for, in seconds; the app's where there is none.
     pub max_ttl_seconds: Option<i64>,
 }
@@ -68,6 +73,22 @@ pub enum DenialCode {
     TenantMismatch,
     TokenTooLarge,
     TtlTooLong,
+}
+
+impl DenialCode {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::AppNotAllowed,
+        Self::AttributeNotAllowed,
+        Self::AudienceNotAllowed,
+        Self::IdentityMismatch,
+        Self::InvalidRequest,
+        Self::PlanNotAllowed,
+        Self::RoleNotAllowed,
+        Self::TenantMismatch,
+        Self::TokenTooLarge,
+        Self::TtlTooLong,
+    ];
 }
 
 /// A refusal, with everything that is wrong.
@@ -273,6 +294,51 @@ impl Policy {
             identity,
             ttl_seconds,
             scope: None,
+        })
+    }
+
+    /// Decides about a user for whom somebody that the app trusts has vouched, such as the issuer of an
+    /// OAuth subject token. What the app's tokens don't carry is left out: nobody asked for it.
+    ///
+    /// # Errors
+    /// Everything that the policy refuses.
+    pub fn decide_vouched(
+        &self,
+        app: &App,
+        mut identity: Identity,
+        scope: Option<String>,
+    ) -> Result<Grant, Denial> {
+        let profile = app.profile();
+        identity.email = identity.email.filter(|_| profile.carries_email());
+        identity.roles = identity.roles.filter(|_| profile.carries_roles());
+        identity.plan = identity.plan.filter(|_| profile.carries_plan());
+        identity
+            .attributes
+            .retain(|name, _| profile.carries_attribute(name));
+        let roles = identity.roles.iter().flatten();
+        let asked = Asked {
+            roles: Some(Given {
+                name: "roles",
+                value: roles.map(|role| Cow::from(&**role)).collect(),
+            }),
+            plan: identity.plan.as_deref().map(|plan| Given {
+                name: "plan",
+                value: plan.into(),
+            }),
+            attributes: Some(Given {
+                name: "attributes",
+                // Names alone are judged.
+                value: (identity.attributes.keys())
+                    .map(|name| (Cow::from(&**name), Json::Null))
+                    .collect(),
+            }),
+            ..Asked::default()
+        };
+        let ttl_seconds = self.check(app, &asked, &mut ())?;
+        Ok(Grant {
+            identity,
+            ttl_seconds,
+            scope,
         })
     }
 

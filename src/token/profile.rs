@@ -57,6 +57,7 @@ struct Carries {
     email: bool,
     roles: bool,
     plan: bool,
+    scope: bool,
     anonymous: bool,
     token_id: bool,
     needs_token_id: bool,
@@ -155,6 +156,12 @@ impl Profile {
         self.carries.plan
     }
 
+    /// Whether its tokens say the scope that an OAuth client was given.
+    #[must_use]
+    pub fn carries_scope(&self) -> bool {
+        self.carries.scope
+    }
+
     /// Whether its tokens say that a user is anonymous.
     #[must_use]
     pub fn carries_anonymous(&self) -> bool {
@@ -222,6 +229,7 @@ impl Carries {
                     self.attributes_in_text.insert(name.clone());
                 }
             }
+            Source::TokenScope => self.scope = true,
             Source::TokenId => {
                 self.token_id = true;
                 self.needs_token_id |= required;
@@ -236,7 +244,6 @@ impl Carries {
             | Source::TokenExpiresIn
             | Source::TokenIssuedAt
             | Source::TokenRefreshAfter
-            | Source::TokenScope
             | Source::UserId => {}
         }
     }

@@ -126,6 +126,9 @@ const NAMES: &[&str] = &[
 ];
 
 impl<'a> Asked<'a> {
+    /// The name of every member that a request may have, sorted.
+    pub const MEMBERS: &'static [&'static str] = NAMES;
+
     /// Reads a body. What can be read stands in the first half even when the second isn't empty.
     #[must_use]
     pub fn read(body: Json<'a>) -> (Self, Vec<Fault>) {

@@ -105,6 +105,7 @@ pub(super) fn anything(apps: &[Arc<App>]) -> Policy {
         roles: Allowed::Any,
         plans: Allowed::Any,
         attributes: Allowed::Any,
+        scopes: Allowed::Any,
         max_ttl_seconds: None,
     }
 }

@@ -95,6 +95,7 @@ fn issue(app: App, body: &[u8]) -> Result<Minted, Denial> {
         roles: Allowed::Any,
         plans: Allowed::Any,
         attributes: Allowed::Any,
+        scopes: Allowed::Any,
         max_ttl_seconds: None,
     };
     let (asked, faults) = Asked::read(Json::parse(body).expect("JSON"));

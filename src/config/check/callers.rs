@@ -43,12 +43,17 @@ impl Check<'_> {
         let path = child("callers", name);
         let known_name = self.read(&path, Some(&name.to_owned()), text::name);
         let keys = self.caller_keys(&path, raw, known_keys);
+        let oidc = match &raw.oidc {
+            Some(oidc) => self.oidc(&child(&path, "oidc"), oidc).map(Some),
+            None => Some(None),
+        };
         let its_apps = self.caller_apps(&path, raw, apps);
         let mut policy =
             |key: &str, list: Option<&Vec<String>>| self.allowed(&child(&path, key), list);
         let roles = policy("roles", raw.roles.as_ref());
         let plans = policy("plans", raw.plans.as_ref());
         let attributes = policy("attributes", raw.attributes.as_ref());
+        let scopes = policy("scopes", raw.scopes.as_ref());
         let max_ttl = match &raw.max_ttl {
             Some(_) => self.caller_lifetime(&path, raw, apps, profiles).map(Some),
             None => Some(None),
@@ -56,10 +61,12 @@ impl Check<'_> {
         Some(Caller {
             name: known_name?,
             keys: keys?,
+            oidc: oidc?,
             apps: its_apps?,
             roles: roles?,
             plans: plans?,
             attributes: attributes?,
+            scopes: scopes?,
             max_ttl: max_ttl?,
         })
     }
@@ -92,7 +99,13 @@ impl Check<'_> {
             keys.push(digest.map(CallerKey::Sha256));
         }
         match keys.len() {
-            0 if self.spoiled(&place) || self.spoiled(&child(path, "key")) => None,
+            0 if raw.oidc.is_some() => Some(Vec::new()),
+            0 if ["key_sha256", "key", "oidc"]
+                .into_iter()
+                .any(|key| self.spoiled(&child(path, key))) =>
+            {
+                None
+            }
             0 => {
                 self.report(
                     &place,

@@ -5,6 +5,7 @@ mod browser;
 mod callers;
 mod keys;
 mod limits;
+mod oidc;
 mod profiles;
 mod secrets;
 mod server;

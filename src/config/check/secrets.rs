@@ -21,7 +21,9 @@ impl Check<'_> {
             (None, Some(_), None) => {
                 SecretName::File(self.file(&child(path, "file"), raw.file.as_ref())?)
             }
-            (None, None, Some(line)) => SecretName::Command(Box::new(self.command(path, line, raw)?)),
+            (None, None, Some(line)) => {
+                SecretName::Command(Box::new(self.command(path, line, raw)?))
+            }
             (None, None, None) => {
                 if !self.spoiled(path) {
                     self.report(

@@ -181,7 +181,9 @@ impl Check<'_> {
             &raw.audience,
             "the `aud` that the token must have",
         );
-        let algorithms = self.jwt_algorithms(path, raw);
+        let public = raw.jwks_url.is_some() || raw.jwks_file.is_some();
+        let algorithms =
+            self.jwt_algorithms(path, raw.algorithms.as_ref(), public, raw.secret.is_some());
         let identity = self.pointers(path, raw, profile, Some("/sub"));
         Some(Resolver::Jwt {
             cookie: cookie?,
@@ -234,9 +236,16 @@ impl Check<'_> {
         }
     }
 
-    fn jwt_algorithms(&mut self, path: &str, raw: &raw::Session) -> Option<Vec<Algorithm>> {
+    /// The algorithms of a JWT that is verified with public keys or a shared secret.
+    pub(super) fn jwt_algorithms(
+        &mut self,
+        path: &str,
+        listed: Option<&Vec<Algorithm>>,
+        public: bool,
+        shared: bool,
+    ) -> Option<Vec<Algorithm>> {
         let place = child(path, "algorithms");
-        let Some(algorithms) = raw.algorithms.as_ref().filter(|listed| !listed.is_empty()) else {
+        let Some(algorithms) = listed.filter(|listed| !listed.is_empty()) else {
             if !self.spoiled(&place) {
                 self.report(
                     &place,
@@ -245,7 +254,6 @@ impl Check<'_> {
             }
             return None;
         };
-        let public = raw.jwks_url.is_some() || raw.jwks_file.is_some();
         if public && algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
             self.report(
                 &place,
@@ -253,7 +261,7 @@ impl Check<'_> {
             );
             return None;
         }
-        if raw.secret.is_some() && !algorithms.iter().all(|algorithm| algorithm.is_symmetric()) {
+        if shared && !algorithms.iter().all(|algorithm| algorithm.is_symmetric()) {
             self.report(&place, "a secret verifies HS* only; leave the others out");
             return None;
         }

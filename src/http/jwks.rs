@@ -1,0 +1,61 @@
+//! The public keys (RFC 7517), published before a key signs and until its last token has expired.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, Response};
+use serde_json::{Value, json};
+
+use super::envelope::Context;
+use super::error::Failure;
+use super::public_document;
+use super::snapshot::Service;
+use crate::clock::Timestamp;
+use crate::signing::KeyState;
+use crate::token::App;
+
+/// `/.well-known/jwks.json`: every app's.
+pub(super) async fn of_all(
+    State(service): State<Arc<Service>>,
+    Extension(context): Extension<Arc<Context>>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    public_document::admit(&context).await?;
+    let mut apps: Vec<&App> = context.snapshot.apps.values().map(|app| &**app).collect();
+    apps.sort_by_key(|app| app.name());
+    Ok(answer(&headers, &apps, service.clock.now()))
+}
+
+/// `/apps/{app}/jwks.json`: one app's.
+pub(super) async fn of_app(
+    State(service): State<Arc<Service>>,
+    Extension(context): Extension<Arc<Context>>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    public_document::admit(&context).await?;
+    let app = name
+        .ok()
+        .and_then(|Path(name)| context.snapshot.apps.get(&name))
+        .ok_or(Failure::NotFound)?;
+    Ok(answer(&headers, &[app], service.clock.now()))
+}
+
+fn answer(headers: &HeaderMap, apps: &[&App], now: Timestamp) -> Response<Body> {
+    let keys: Vec<Value> = apps.iter().flat_map(|app| published(app, now)).collect();
+    let body = json!({ "keys": keys }).to_string().into_bytes();
+    public_document::answer(headers, "application/jwk-set+json", body)
+}
+
+/// A key whose tokens are all dead is gone, so that it can't be used any more should it leak later.
+fn published(app: &App, now: Timestamp) -> impl Iterator<Item = Value> {
+    let ring = app.keyring();
+    ring.keys()
+        .iter()
+        .enumerate()
+        .filter(move |(position, _)| ring.state(*position, now) != KeyState::Retired)
+        .filter_map(|(_, scheduled)| scheduled.key.public_jwk())
+        .map(|jwk| serde_json::to_value(jwk).expect("a JWK is always JSON"))
+}

@@ -1,0 +1,74 @@
+//! Which route a request is for, as layers and metrics need to know it before a handler does.
+
+/// A route of the public port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    AppKeys,
+    AppToken,
+    Health,
+    Keys,
+    Metadata,
+    Other,
+    Token,
+}
+
+impl Route {
+    /// The route of a path; `has_browser` is whether the path is a browser endpoint that exists.
+    pub(super) fn of(path: &str, has_browser: bool) -> Self {
+        let is_app_keys = path
+            .strip_prefix("/apps/")
+            .and_then(|rest| rest.strip_suffix("/jwks.json"))
+            .is_some_and(|app| !app.is_empty() && !app.contains('/'));
+        match path {
+            "/.well-known/jwks.json" => Self::Keys,
+            "/.well-known/oauth-authorization-server" => Self::Metadata,
+            "/healthz" => Self::Health,
+            "/token" => Self::Token,
+            _ if has_browser => Self::AppToken,
+            _ if is_app_keys => Self::AppKeys,
+            _ => Self::Other,
+        }
+    }
+
+    /// Its name in metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::AppKeys => "/apps/{app}/jwks.json",
+            Self::AppToken => "/apps/{app}/token",
+            Self::Health => "/healthz",
+            Self::Keys => "/.well-known/jwks.json",
+            Self::Metadata => "/.well-known/oauth-authorization-server",
+            Self::Other => "other",
+            Self::Token => "/token",
+        }
+    }
+
+    /// Whether it is about tokens, so that every request is audited.
+    pub(super) const fn issues_tokens(self) -> bool {
+        matches!(self, Self::AppToken | Self::Token)
+    }
+
+    /// Whether anybody's page may read it, without credentials.
+    pub(super) const fn is_public_document(self) -> bool {
+        matches!(self, Self::AppKeys | Self::Keys | Self::Metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_only_look_like_a_route_are_none() {
+        for path in [
+            "/apps//jwks.json",
+            "/apps/a/b/jwks.json",
+            "/apps/acme/jwks.json/",
+            "/token/",
+            "/.well-known/jwks.json/x",
+        ] {
+            assert_eq!(Route::of(path, false), Route::Other, "{path}");
+        }
+        assert_eq!(Route::of("/apps/acme/jwks.json", false), Route::AppKeys);
+    }
+}
