@@ -1,4 +1,4 @@
-//! The exact tokens of the built-in profiles: a change of shape shows in review as a diff of `tests/golden/*.json`.
+//! The exact tokens of the built-in profiles and the recipes: a change of shape shows in review as a diff of `tests/golden/*.json`.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test golden` writes the files anew. All three apps sign without dice
 //! (HS256, EdDSA), so that even the compact tokens stay the same.
@@ -113,15 +113,92 @@ fn every_built_in_profile_has_golden_tokens() {
     }
 }
 
+#[test]
+fn the_tokens_of_every_recipe_are_the_golden_ones() {
+    let full = |more: Value| {
+        let mut request = json!({ "userId": "usr_1" });
+        for (name, value) in more.as_object().unwrap() {
+            request[name] = value.clone();
+        }
+        request
+    };
+    let email = json!({ "userEmail": "zoe@example.com" });
+    let named = json!({ "attributes": { "name": "Zoë" } });
+    let cases = [
+        ("ably", json!({}), json!({})),
+        ("centrifugo", json!({}), named.clone()),
+        ("intercom", email.clone(), json!({ "plan": "pro" })),
+        (
+            "livekit",
+            json!({ "attributes": { "room": "standup" } }),
+            json!({ "attributes": { "room": "standup", "name": "Zoë", "metadata": "{}" }, "ttl": 600 }),
+        ),
+        ("stream-chat", json!({}), json!({ "ttl": 600 })),
+        (
+            "support-widget-session",
+            json!({}),
+            json!({
+                "tenantId": "ten_acme", "userEmail": "zoe@example.com", "userRoles": ["user"], "plan": "pro",
+                "attributes": { "integrationId": "int_1" },
+            }),
+        ),
+        ("twilio", json!({}), json!({ "ttl": 600 })),
+        ("zendesk", email, named),
+    ];
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/recipes");
+    assert_eq!(fs::read_dir(&recipes).unwrap().count(), cases.len());
+    for (recipe, minimal, more) in cases {
+        let text = fs::read_to_string(recipes.join(format!("{recipe}.toml"))).unwrap();
+        let (snapshot, app) = recipe_snapshot(&text);
+        let requests = [("minimal", full(minimal)), ("full", full(more))];
+        compare_with(&snapshot, &app, &format!("recipes/{recipe}"), &requests);
+    }
+}
+
+/// The service's state with a recipe and the app that its comment shows.
+fn recipe_snapshot(recipe: &str) -> (Snapshot, String) {
+    let example: Vec<&str> = recipe
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .skip_while(|line| !line.starts_with("[apps."))
+        .collect();
+    let app = example[0]
+        .trim_start_matches("[apps.")
+        .trim_end_matches(']');
+    let variable = recipe
+        .split("env = \"")
+        .nth(1)
+        .expect("a recipe as recipes are");
+    let variable = variable
+        .split('"')
+        .next()
+        .expect("a recipe as recipes are")
+        .to_owned();
+    let config = format!(
+        "{}\n{recipe}\n[server]\nrequire_https = false\n[callers.shop]\nkey_sha256 = [\"{}\"]\n\
+         apps = [\"{app}\"]\nroles = [\"*\"]\nplans = [\"*\"]\nattributes = [\"*\"]\n",
+        example.join("\n"),
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    );
+    let folder = tempfile::tempdir().expect("a recipe as recipes are");
+    let file = folder.path().join("signet.toml");
+    fs::write(&file, config).expect("a recipe as recipes are");
+    let secret = Secret::from("golden-recipe:kR9vQ2mXz7LpT4wY8sBnC6dFgH3jK5aE");
+    (load(file, [(variable, secret)].into()), app.to_owned())
+}
+
 /// Holds what the app named like its profile makes of every request against its file.
 fn compare(profile: &str, requests: &[(&str, Value)]) {
-    let snapshot = snapshot();
+    compare_with(&snapshot(), profile, profile, requests);
+}
+
+fn compare_with(snapshot: &Snapshot, app: &str, file: &str, requests: &[(&str, Value)]) {
     let made: BTreeMap<&str, Value> = requests
         .iter()
-        .map(|(name, request)| (*name, made(&snapshot, profile, request)))
+        .map(|(name, request)| (*name, made(snapshot, app, request)))
         .collect();
     let made = format!("{:#}\n", json!(made));
-    let file = folder().join(format!("{profile}.json"));
+    let file = folder().join(format!("{file}.json"));
     #[expect(
         clippy::disallowed_methods,
         reason = "a switch for whoever runs the tests"
@@ -179,10 +256,14 @@ fn snapshot() -> Snapshot {
         ("BOT_SECRET", "golden-bot:Zx4cV8bN2mQ6wE9rT1yU5iO3pA7sD0fG"),
     ];
     let variables = secrets.map(|(name, text)| (name.to_owned(), Secret::from(text)));
+    load(folder().join("signet.toml"), variables.into())
+}
+
+fn load(file: PathBuf, variables: BTreeMap<String, Secret>) -> Snapshot {
     let sources = Sources::new(
-        Some(folder().join("signet.toml")),
+        Some(file),
         Environment::default(),
-        Variables::Given(variables.into()),
+        Variables::Given(variables),
         Clock::fixed(NOW),
     );
     match sources.expect("a client").load(None) {
