@@ -29,6 +29,7 @@ fuzz_target!(|body: &[u8]| -> Corpus {
         roles: Allowed::Any,
         plans: Allowed::Any,
         attributes: Allowed::Any,
+        scopes: Allowed::Any,
         max_ttl_seconds: None,
     };
     let (asked, faults) = Asked::read(json);
