@@ -182,7 +182,7 @@ pub(super) enum Encoding {
 pub(super) struct Browser {
     /// A path of your own beside `/apps/{app}/token`.
     pub(super) path: Option<String>,
-    /// The origins that may ask, such as "https://app.example.com"; signet's own need not be listed.
+    /// The origins that may ask, such as `https://app.example.com`; signet's own need not be listed.
     pub(super) origins: Option<Vec<String>>,
     /// What tells who the user is.
     #[schemars(required)]
