@@ -1,6 +1,7 @@
 //! How a request fits the app's tokens: nothing that they would not say, nothing missing that they always say.
 
-use super::json::{Json, pointer};
+use super::at::At;
+use super::json::Json;
 use super::profile::Profile;
 use super::request::{Asked, Fault};
 use super::template::{Source, Unfilled};
@@ -33,7 +34,7 @@ pub(super) fn uncarried(profile: &Profile, asked: &Asked<'_>) -> Vec<Fault> {
     }
     for (name, _) in asked.attributes.iter().flat_map(|given| &given.value) {
         if !profile.carries_attribute(name) {
-            uncarried(pointer("/attributes", name));
+            uncarried(At::attribute(name).into());
         }
     }
     faults

@@ -80,23 +80,6 @@ pub struct NotJson {
     pub column: usize,
 }
 
-/// Appends `name` to a JSON Pointer as RFC 6901 section 3 escapes it; a name of more than 64
-/// characters is cut, since it comes from the client and goes back to it.
-#[must_use]
-pub fn pointer(base: &str, name: &str) -> String {
-    let mut pointer = String::with_capacity(base.len() + name.len() + 1);
-    pointer.push_str(base);
-    pointer.push('/');
-    for c in name.chars().take(64) {
-        match c {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            _ => pointer.push(c),
-        }
-    }
-    pointer
-}
-
 impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(JsonVisitor)
@@ -222,10 +205,5 @@ mod tests {
             Json::parse(text).unwrap_err();
         }
         Json::parse("[".repeat(100_000).as_bytes()).unwrap_err();
-    }
-
-    #[test]
-    fn pointers_escape_their_names() {
-        assert_eq!(pointer("/attributes", "a/b~c"), "/attributes/a~1b~0c");
     }
 }

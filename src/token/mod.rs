@@ -1,6 +1,7 @@
 //! What a token says and who may have it: pure rules, without I/O, clock, randomness or logging.
 
 mod app;
+mod at;
 mod fit;
 mod identity;
 mod json;
@@ -15,7 +16,7 @@ mod text;
 
 pub use app::{App, AppError, AppName, AppSettings};
 pub use identity::Identity;
-pub use json::{Json, NotJson, pointer};
+pub use json::{Json, NotJson};
 pub use mint::{Dice, MAX_TOKEN_BYTES, MintError, Minted, mint, mint_with};
 pub use policy::{Allowed, Denial, DenialCode, Finding, Grant, Policy, Witness};
 pub use profile::{Profile, ProfileProblem, ProfileSource};

@@ -1,14 +1,16 @@
 //! What a caller may ask for. An empty list denies.
 
 use std::borrow::Cow;
+use std::fmt::Arguments;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::app::App;
+use super::at::At;
 use super::fit;
 use super::identity::Identity;
-use super::json::{Json, pointer};
+use super::json::Json;
 use super::request::{Asked, Fault, Given};
 
 /// A set of names that a policy allows.
@@ -375,63 +377,56 @@ impl Policy {
         witness: &mut impl Witness,
     ) -> Result<i64, Denial> {
         let mut denials: Vec<(DenialCode, Fault)> = Vec::new();
-        let mut judge = |rule, code, allowed: bool, at: String, detail: &str, witness: &mut _| {
-            note(rule, allowed, &at, detail, witness);
-            if !allowed {
-                denials.push((code, Fault::new(at, detail)));
-            }
-        };
+        // Neither the place nor the reason is written out for what is allowed.
+        let mut judge =
+            |rule, code, allowed: bool, at: At<'_>, detail: Arguments<'_>, witness: &mut _| {
+                note(rule, allowed, at, detail, witness);
+                if !allowed {
+                    denials.push((code, Fault::new(at, detail.to_string())));
+                }
+            };
         if let Some(roles) = &asked.roles {
             for (index, role) in roles.value.iter().enumerate() {
-                let at = || format!("/{}/{index}", roles.name);
-                let allowed = self.roles.allows(role);
                 judge(
                     "roles",
                     DenialCode::RoleNotAllowed,
-                    allowed,
-                    at(),
-                    "this caller may not give this role",
+                    self.roles.allows(role),
+                    At::Item(&roles.at(), index),
+                    format_args!("this caller may not give this role"),
                     witness,
                 );
             }
         }
         if let Some(plan) = &asked.plan {
-            let allowed = self.plans.allows(&plan.value);
             judge(
                 "plans",
                 DenialCode::PlanNotAllowed,
-                allowed,
-                plan.pointer(),
-                "this caller may not give this plan",
+                self.plans.allows(&plan.value),
+                plan.at(),
+                format_args!("this caller may not give this plan"),
                 witness,
             );
         }
         for (name, _) in asked.attributes.iter().flat_map(|given| &given.value) {
-            let allowed = self.attributes.allows(name);
-            let at = pointer("/attributes", name);
             judge(
                 "attributes",
                 DenialCode::AttributeNotAllowed,
-                allowed,
-                at,
-                "this caller may not set this attribute",
+                self.attributes.allows(name),
+                At::attribute(name),
+                format_args!("this caller may not set this attribute"),
                 witness,
             );
         }
         let longest = self.longest_seconds(app);
         match &asked.ttl_seconds {
-            Some(given) => {
-                let detail =
-                    format!("must be at most the {longest} seconds that this caller may have");
-                judge(
-                    "ttl",
-                    DenialCode::TtlTooLong,
-                    given.value <= longest,
-                    given.pointer(),
-                    &detail,
-                    witness,
-                );
-            }
+            Some(given) => judge(
+                "ttl",
+                DenialCode::TtlTooLong,
+                given.value <= longest,
+                given.at(),
+                format_args!("must be at most the {longest} seconds that this caller may have"),
+                witness,
+            ),
             None => witness.saw(|| {
                 filled(
                     "ttl",
@@ -454,17 +449,23 @@ impl Policy {
     }
 }
 
-fn note(rule: &'static str, allowed: bool, at: &str, detail: &str, witness: &mut impl Witness) {
+fn note(
+    rule: &'static str,
+    allowed: bool,
+    at: At<'_>,
+    detail: Arguments<'_>,
+    witness: &mut impl Witness,
+) {
     witness.saw(|| {
         if allowed {
             Finding {
                 rule,
-                pointer: at.to_owned(),
+                pointer: at.into(),
                 verdict: "allowed",
                 detail: "the caller's policy allows it".to_owned(),
             }
         } else {
-            refused(rule, at, detail)
+            refused(rule, &at.to_string(), &detail.to_string())
         }
     });
 }

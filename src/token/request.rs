@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::json::{Json, pointer};
+use super::at::At;
+use super::json::Json;
 use super::template::{Source, Unfilled};
 use super::text::{TextFault, check_email, check_text};
 
@@ -49,7 +50,7 @@ impl From<Unfilled> for Fault {
         };
         let at = match source {
             Source::TokenScope => "/scope".to_owned(),
-            Source::UserAttribute(name) => pointer("/attributes", &name),
+            Source::UserAttribute(name) => At::attribute(&name).into(),
             Source::UserEmail => "/userEmail".to_owned(),
             Source::UserId => "/userId".to_owned(),
             Source::UserPlan => "/plan".to_owned(),
@@ -70,10 +71,14 @@ pub struct Given<T> {
 }
 
 impl<T> Given<T> {
+    pub(super) const fn at(&self) -> At<'_> {
+        At::member(self.name)
+    }
+
     /// The member's JSON Pointer.
     #[must_use]
     pub fn pointer(&self) -> String {
-        format!("/{}", self.name)
+        self.at().to_string()
     }
 }
 
@@ -159,7 +164,7 @@ impl<'a> Asked<'a> {
 
     fn take(&mut self, name: &str, value: Json<'a>, faults: &mut Vec<Fault>) {
         let Some(name) = NAMES.iter().find(|known| **known == name).copied() else {
-            faults.push(Fault::new(pointer("", name), unknown_member(name)));
+            faults.push(Fault::new(At::member(name), unknown_member(name)));
             return;
         };
         match name {
@@ -192,9 +197,9 @@ fn put<'a, T>(
     name: &'static str,
     value: Json<'a>,
     faults: &mut Vec<Fault>,
-    read: impl FnOnce(Json<'a>, &str) -> Result<T, Vec<Fault>>,
+    read: impl FnOnce(Json<'a>, At<'_>) -> Result<T, Vec<Fault>>,
 ) {
-    let at = format!("/{name}");
+    let at = At::member(name);
     if let Some(first) = slot {
         let detail = if first.name == name {
             "appears twice; give it once".to_owned()
@@ -204,13 +209,13 @@ fn put<'a, T>(
         faults.push(Fault::new(at, detail));
         return;
     }
-    match read(value, &at) {
+    match read(value, at) {
         Ok(value) => *slot = Some(Given { name, value }),
         Err(found) => faults.extend(found),
     }
 }
 
-fn wrong_kind<T>(at: &str, wanted: &str, found: &Json<'_>) -> Result<T, Vec<Fault>> {
+fn wrong_kind<T>(at: At<'_>, wanted: &str, found: &Json<'_>) -> Result<T, Vec<Fault>> {
     let remedy = if *found == Json::Null {
         "; leave the member out instead"
     } else {
@@ -224,7 +229,7 @@ fn wrong_kind<T>(at: &str, wanted: &str, found: &Json<'_>) -> Result<T, Vec<Faul
 
 fn string<'a>(
     value: Json<'a>,
-    at: &str,
+    at: At<'_>,
     check: impl FnOnce(&str) -> Result<(), TextFault>,
 ) -> Result<Cow<'a, str>, Vec<Fault>> {
     match value {
@@ -236,22 +241,22 @@ fn string<'a>(
     }
 }
 
-fn text<'a>(value: Json<'a>, max_bytes: usize, at: &str) -> Result<Cow<'a, str>, Vec<Fault>> {
+fn text<'a>(value: Json<'a>, max_bytes: usize, at: At<'_>) -> Result<Cow<'a, str>, Vec<Fault>> {
     string(value, at, |text| check_text(text, max_bytes))
 }
 
-fn email<'a>(value: Json<'a>, at: &str) -> Result<Cow<'a, str>, Vec<Fault>> {
+fn email<'a>(value: Json<'a>, at: At<'_>) -> Result<Cow<'a, str>, Vec<Fault>> {
     string(value, at, check_email)
 }
 
-fn boolean(value: Json<'_>, at: &str) -> Result<bool, Vec<Fault>> {
+fn boolean(value: Json<'_>, at: At<'_>) -> Result<bool, Vec<Fault>> {
     match value {
         Json::Bool(value) => Ok(value),
         other => wrong_kind(at, "true or false", &other),
     }
 }
 
-fn roles<'a>(value: Json<'a>, at: &str) -> Result<Vec<Cow<'a, str>>, Vec<Fault>> {
+fn roles<'a>(value: Json<'a>, at: At<'_>) -> Result<Vec<Cow<'a, str>>, Vec<Fault>> {
     let items = match value {
         Json::Array(items) if items.len() > MAX_ROLES => {
             return Err(vec![Fault::new(
@@ -265,7 +270,7 @@ fn roles<'a>(value: Json<'a>, at: &str) -> Result<Vec<Cow<'a, str>>, Vec<Fault>>
     let mut faults = Vec::new();
     let mut roles = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        match text(item, 80, &format!("{at}/{index}")) {
+        match text(item, 80, At::Item(&at, index)) {
             Ok(role) => roles.push(role),
             Err(found) => faults.extend(found),
         }
@@ -277,7 +282,7 @@ fn roles<'a>(value: Json<'a>, at: &str) -> Result<Vec<Cow<'a, str>>, Vec<Fault>>
     }
 }
 
-fn seconds(value: Json<'_>, at: &str) -> Result<i64, Vec<Fault>> {
+fn seconds(value: Json<'_>, at: At<'_>) -> Result<i64, Vec<Fault>> {
     match value {
         Json::Number(number) => match number.as_i64() {
             Some(seconds) if seconds > 0 => Ok(seconds),
@@ -290,7 +295,7 @@ fn seconds(value: Json<'_>, at: &str) -> Result<i64, Vec<Fault>> {
     }
 }
 
-fn attributes<'a>(value: Json<'a>, at: &str) -> Result<Members<'a>, Vec<Fault>> {
+fn attributes<'a>(value: Json<'a>, at: At<'_>) -> Result<Members<'a>, Vec<Fault>> {
     let members = match value {
         Json::Object(members) => members,
         other => return wrong_kind(at, "an object", &other),
@@ -304,7 +309,7 @@ fn attributes<'a>(value: Json<'a>, at: &str) -> Result<Members<'a>, Vec<Fault>> 
     }
 }
 
-fn check_members(members: &[(Cow<'_, str>, Json<'_>)], at: &str, faults: &mut Vec<Fault>) {
+fn check_members(members: &[(Cow<'_, str>, Json<'_>)], at: At<'_>, faults: &mut Vec<Fault>) {
     if members.len() > MAX_MEMBERS {
         faults.push(Fault::new(
             at,
@@ -313,18 +318,18 @@ fn check_members(members: &[(Cow<'_, str>, Json<'_>)], at: &str, faults: &mut Ve
         return;
     }
     for (index, (name, value)) in members.iter().enumerate() {
-        let at = pointer(at, name);
+        let at = At::Member(&at, name);
         if members[..index].iter().any(|(earlier, _)| earlier == name) {
-            faults.push(Fault::new(&at, "appears twice; give it once"));
+            faults.push(Fault::new(at, "appears twice; give it once"));
         }
         if let Err(fault) = check_text(name, 64) {
-            faults.push(Fault::new(&at, format!("its name {fault}")));
+            faults.push(Fault::new(at, format!("its name {fault}")));
         }
-        check_value(value, &at, faults);
+        check_value(value, at, faults);
     }
 }
 
-fn check_value(value: &Json<'_>, at: &str, faults: &mut Vec<Fault>) {
+fn check_value(value: &Json<'_>, at: At<'_>, faults: &mut Vec<Fault>) {
     match value {
         Json::Array(items) if items.len() > MAX_MEMBERS => {
             faults.push(Fault::new(
@@ -336,7 +341,7 @@ fn check_value(value: &Json<'_>, at: &str, faults: &mut Vec<Fault>) {
             items
                 .iter()
                 .enumerate()
-                .for_each(|(index, item)| check_value(item, &format!("{at}/{index}"), faults));
+                .for_each(|(index, item)| check_value(item, At::Item(&at, index), faults));
         }
         Json::Bool(_) => {}
         Json::Number(number) => {
