@@ -1,29 +1,22 @@
 //! Cross-origin answers: the Fetch standard's CORS protocol, for the browser's endpoint and public documents.
 
-use std::convert::Infallible;
-use std::task::{Context as Task, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method, Request, Response, request};
-use futures_util::future::Either;
-use std::sync::Arc;
-use tower::{Layer, Service as TowerService};
-use tower_http::cors::{AllowOrigin, Any, Cors, CorsLayer, Vary};
+use axum::http::{HeaderName, HeaderValue, Method, request};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::envelope::Context;
 use super::route::Route;
 
-/// Puts the CORS protocol around requests that are for an app's browser endpoint or for what anybody
-/// may read, and nothing around others.
-#[derive(Clone)]
-pub(super) struct BrowserCorsLayer {
+/// The CORS protocol as an app's browser endpoint speaks it, and as documents do that anybody may read.
+pub(super) struct BrowserCors {
     browser: CorsLayer,
     public: CorsLayer,
 }
 
-impl BrowserCorsLayer {
+impl BrowserCors {
     pub(super) fn new() -> Self {
         let listed = AllowOrigin::predicate(|origin: &HeaderValue, request: &request::Parts| {
             let context = request.extensions.get::<Arc<Context>>();
@@ -65,48 +58,13 @@ impl BrowserCorsLayer {
             .vary(Vary::list([]));
         Self { browser, public }
     }
-}
 
-impl<S: Clone> Layer<S> for BrowserCorsLayer {
-    type Service = BrowserCors<S>;
-
-    fn layer(&self, inner: S) -> BrowserCors<S> {
-        BrowserCors {
-            browser: self.browser.layer(inner.clone()),
-            public: self.public.layer(inner.clone()),
-            plain: inner,
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct BrowserCors<S> {
-    browser: Cors<S>,
-    public: Cors<S>,
-    plain: S,
-}
-
-impl<S> TowerService<Request<Body>> for BrowserCors<S>
-where
-    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Either<<Cors<S> as TowerService<Request<Body>>>::Future, S::Future>;
-
-    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
-        std::task::ready!(self.browser.poll_ready(task))?;
-        std::task::ready!(self.public.poll_ready(task))?;
-        self.plain.poll_ready(task)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let context = request.extensions().get::<Arc<Context>>();
-        let route = context.map(|context| context.route);
+    /// The protocol for a route; none where no page has any business.
+    pub(super) fn of(&self, route: Route) -> Option<&CorsLayer> {
         match route {
-            Some(Route::AppToken) => Either::Left(self.browser.call(request)),
-            Some(route) if route.is_public_document() => Either::Left(self.public.call(request)),
-            _ => Either::Right(self.plain.call(request)),
+            Route::AppToken => Some(&self.browser),
+            route if route.is_public_document() => Some(&self.public),
+            _ => None,
         }
     }
 }

@@ -1,25 +1,20 @@
 //! What surrounds every request: its context on the way in; its ID, its error document, its metrics
 //! and its audit line on the way out.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
-use tower::{Layer, Service as TowerService};
-use tracing::instrument::Instrumented;
-use tracing::{Instrument, Span};
+use tracing::Span;
 use uuid::Uuid;
 
 use super::body::MediaType;
 use super::client_ip::Client;
 use super::error::{ErrorForm, Failure};
 use super::public_document::Cacheable;
-use super::route::Route;
+use super::route::{Route, app_of_token};
 use super::snapshot::{Browser, Service, Snapshot};
 use crate::caller::Caller;
 use crate::random;
@@ -41,11 +36,20 @@ pub(super) struct Context {
     /// Which route it is for.
     pub(super) route: Route,
     /// Whether it is an OAuth client's, whose errors have RFC 6749's form.
-    oauth: bool,
+    pub(super) oauth: bool,
+    /// What is found out on the way, where it is about a token.
+    trail: Mutex<Option<Trail>>,
 }
 
-/// What was found out of a request on the way, in its response's extensions.
-#[derive(Clone, Default)]
+impl Context {
+    /// Leaves for the envelope what was found out.
+    pub(super) fn leave(&self, trail: Trail) {
+        *self.trail.lock().unwrap_or_else(PoisonError::into_inner) = Some(trail);
+    }
+}
+
+/// What was found out of a request on the way.
+#[derive(Default)]
 pub(super) struct Trail {
     /// The app that it is about.
     pub(super) app: Option<Arc<App>>,
@@ -60,7 +64,6 @@ pub(super) struct Trail {
 }
 
 /// What the audit trail keeps of a token.
-#[derive(Clone)]
 pub(super) struct Issued {
     lifetime_seconds: i64,
     key_id: crate::signing::KeyId,
@@ -77,78 +80,8 @@ impl From<&Minted> for Issued {
     }
 }
 
-/// The layer that puts the envelope around the service.
-#[derive(Clone)]
-pub(super) struct EnvelopeLayer(pub(super) Arc<Service>);
-
-impl<S> Layer<S> for EnvelopeLayer {
-    type Service = Envelope<S>;
-
-    fn layer(&self, inner: S) -> Envelope<S> {
-        Envelope {
-            inner,
-            service: Arc::clone(&self.0),
-        }
-    }
-}
-
-/// See [`EnvelopeLayer`].
-#[derive(Clone)]
-pub(super) struct Envelope<S> {
-    inner: S,
-    service: Arc<Service>,
-}
-
-impl<S> TowerService<Request<Body>> for Envelope<S>
-where
-    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Enveloped<Instrumented<S::Future>>;
-
-    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(task)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let opened = Opened::new(&self.service, &mut request);
-        let span = opened.span.clone();
-        Enveloped {
-            answering: self.inner.call(request).instrument(span),
-            opened: Some((opened, Arc::clone(&self.service))),
-        }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// An answer in the making, and what will be put around it.
-    pub(super) struct Enveloped<F> {
-        #[pin]
-        answering: F,
-        opened: Option<(Opened, Arc<Service>)>,
-    }
-}
-
-impl<F> Future for Enveloped<F>
-where
-    F: Future<Output = Result<Response<Body>, Infallible>>,
-{
-    type Output = Result<Response<Body>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(response) = std::task::ready!(this.answering.poll(task));
-        let (opened, service) = this
-            .opened
-            .take()
-            .expect("a future is not polled after its end");
-        Poll::Ready(Ok(opened.close(&service, response)))
-    }
-}
-
 /// A request between its head and its answer.
-struct Opened {
+pub(super) struct Opened {
     started: Instant,
     request_id: HeaderValue,
     trace_id: Option<HeaderValue>,
@@ -157,7 +90,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(service: &Service, request: &mut Request<Body>) -> Self {
+    pub(super) fn new(service: &Service, request: &mut Request<Body>) -> Self {
         let snapshot = service.snapshot.load_full();
         let peer = request
             .extensions()
@@ -173,10 +106,7 @@ impl Opened {
             *request.uri_mut() = path;
         }
         let path = request.uri().path();
-        let app = path
-            .strip_prefix("/apps/")
-            .and_then(|rest| rest.strip_suffix("/token"));
-        let browser = app
+        let browser = app_of_token(path)
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
         let route = Route::of(path, browser.is_some());
@@ -187,6 +117,7 @@ impl Opened {
             browser,
             route,
             oauth,
+            trail: Mutex::default(),
         });
         request.extensions_mut().insert(Arc::clone(&context));
         let span = match route {
@@ -204,8 +135,21 @@ impl Opened {
         }
     }
 
-    fn close(self, service: &Service, mut response: Response<Body>) -> Response<Body> {
-        let trail = response.extensions_mut().remove::<Trail>();
+    /// What is known of the request.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The request's span in traces.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Puts the envelope around the answer, counts it and writes it down.
+    pub(super) fn close(self, service: &Service, mut response: Response<Body>) -> Response<Body> {
+        let trail = (self.context.trail.lock())
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let id = self
             .request_id
             .to_str()

@@ -1,16 +1,14 @@
 //! The public keys (RFC 7517), published before a key signs and until its last token has expired.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response};
 use serde_json::{Value, json};
 
 use super::envelope::Context;
 use super::error::Failure;
 use super::public_document;
+use super::route::app_of_keys;
 use super::snapshot::Service;
 use crate::clock::Timestamp;
 use crate::signing::KeyState;
@@ -18,29 +16,27 @@ use crate::token::App;
 
 /// `/.well-known/jwks.json`: every app's.
 pub(super) async fn of_all(
-    State(service): State<Arc<Service>>,
-    Extension(context): Extension<Arc<Context>>,
-    headers: HeaderMap,
+    service: &Service,
+    context: &Context,
+    head: &Parts,
 ) -> Result<Response<Body>, Failure> {
-    public_document::admit(&context).await?;
+    public_document::admit(context).await?;
     let mut apps: Vec<&App> = context.snapshot.apps.values().map(|app| &**app).collect();
     apps.sort_by_key(|app| app.name());
-    Ok(answer(&headers, &apps, service.clock.now()))
+    Ok(answer(&head.headers, &apps, service.clock.now()))
 }
 
 /// `/apps/{app}/jwks.json`: one app's.
 pub(super) async fn of_app(
-    State(service): State<Arc<Service>>,
-    Extension(context): Extension<Arc<Context>>,
-    name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    service: &Service,
+    context: &Context,
+    head: &Parts,
 ) -> Result<Response<Body>, Failure> {
-    public_document::admit(&context).await?;
-    let app = name
-        .ok()
-        .and_then(|Path(name)| context.snapshot.apps.get(&name))
+    public_document::admit(context).await?;
+    let app = app_of_keys(head.uri.path())
+        .and_then(|name| context.snapshot.apps.get(name))
         .ok_or(Failure::NotFound)?;
-    Ok(answer(&headers, &[app], service.clock.now()))
+    Ok(answer(&head.headers, &[app], service.clock.now()))
 }
 
 fn answer(headers: &HeaderMap, apps: &[&App], now: Timestamp) -> Response<Body> {

@@ -1,110 +1,132 @@
-//! Every middleware on one page, the outermost first, each with the reason for its place.
+//! Every step around the routes on one page, the outermost first, each with the reason for its place.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as Task, Poll};
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{Request, Response};
 use axum::response::IntoResponse;
-use futures_util::future::{Either, Ready, ready};
 use governor::middleware::NoOpMiddleware;
-use tower::{Layer, Service as TowerService, ServiceBuilder};
-use tower_governor::GovernorError;
-use tower_governor::governor::{Governor, GovernorConfig, GovernorConfigBuilder};
+use tower::{Layer, Service as TowerService, ServiceExt, service_fn};
+use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
+use tracing::Instrument;
 
-use super::cors::BrowserCorsLayer;
-use super::envelope::{Context, EnvelopeLayer};
+use super::cors::BrowserCors;
+use super::envelope::{Context, Opened};
 use super::error::Failure;
-use super::rescue::RescueLayer;
+use super::rescue::rescue;
+use super::route::Route;
 use super::snapshot::Service;
 use crate::limits::{AddressKey, LimitName, Limits};
 
-/// Puts every layer around the routes.
-pub(super) fn around(
-    service: &Arc<Service>,
-    routes: Router,
-) -> impl TowerService<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
-    ServiceBuilder::new()
-        // Outermost: whatever happens inside gets its document, is counted and written down here.
-        .layer(EnvelopeLayer(Arc::clone(service)))
-        // Outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
-        // answered before anybody is counted or asked who they are.
-        .layer(BrowserCorsLayer::new())
-        // Inside CORS, so that even these answers can be read: a panic's, and those of the last second.
-        .layer(RescueLayer(service.closing.clone()))
-        // Before any work: what no honest client sends, and what must not come in cleartext.
-        .layer(DoorLayer)
-        // Outside the limits: when too much is going on, nothing more is started, not even counting.
-        .layer(InFlightLayer(Arc::clone(service)))
-        // Innermost, so that a request that was shed isn't counted against its address.
-        .layer(AddressLayer)
-        .service(routes)
-}
-
-fn context<B>(request: &Request<B>) -> &Arc<Context> {
-    request
-        .extensions()
-        .get()
-        .expect("the envelope gives every request its context")
-}
-
-fn is_health<B>(request: &Request<B>) -> bool {
-    request.uri().path() == "/healthz"
-}
-
-/// An answer at once, or the inner service's.
-type Answer<F> = Either<Ready<Result<Response<Body>, Infallible>>, F>;
-
-fn refuse<F>(failure: Failure) -> Answer<F> {
-    Either::Left(ready(Ok(failure.into_response())))
-}
-
-/// Refuses what must not come in at all.
-#[derive(Clone, Copy)]
-struct DoorLayer;
-
+/// The public port as a `tower` service. A clone costs a counter: `hyper` makes one for every request.
 #[derive(Clone)]
-struct Door<S>(S);
+pub(super) struct Public(Arc<Front>);
 
-impl<S> Layer<S> for DoorLayer {
-    type Service = Door<S>;
+struct Front {
+    service: Arc<Service>,
+    cors: BrowserCors,
+}
 
-    fn layer(&self, inner: S) -> Door<S> {
-        Door(inner)
+impl Public {
+    pub(super) fn new(service: &Arc<Service>) -> Self {
+        Self(Arc::new(Front {
+            service: Arc::clone(service),
+            cors: BrowserCors::new(),
+        }))
     }
 }
 
-impl<S> TowerService<Request<Body>> for Door<S>
-where
-    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
+impl TowerService<Request<Body>> for Public {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer<S::Future>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(task)
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Self(front) = self;
+        let front = Arc::clone(front);
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}
+
+impl Front {
+    /// Outermost: whatever happens inside gets its document, is counted and written down here.
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        let opened = Opened::new(&self.service, &mut request);
+        let context = Arc::clone(opened.context());
+        let response = self
+            .share(&context, request)
+            .instrument(opened.span().clone())
+            .await;
+        opened.close(&self.service, response)
+    }
+
+    /// CORS, outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
+    /// answered before anybody is counted or asked who they are.
+    async fn share(&self, context: &Arc<Context>, request: Request<Body>) -> Response<Body> {
+        let Some(cors) = self.cors.of(context.route) else {
+            return self.rescue(context, request).await;
+        };
+        let inner = service_fn(|request| async {
+            Ok::<_, Infallible>(self.rescue(context, request).await)
+        });
+        // Boxed, so that a backend's request doesn't carry the room for it.
+        let Ok(response) = Box::pin(cors.layer(inner).oneshot(request)).await;
+        response
+    }
+
+    /// The last resort, inside CORS so that even these answers can be read: a handler that panics, and a
+    /// service that stops before a request ends.
+    async fn rescue(&self, context: &Arc<Context>, request: Request<Body>) -> Response<Body> {
+        rescue(&self.service.closing, self.admit(context, request)).await
+    }
+
+    /// What can be said before any work: no to what no honest client sends, to cleartext that must not
+    /// come in, to more than can be done at once, and to an address that asks too often.
+    async fn admit(&self, context: &Arc<Context>, request: Request<Body>) -> Response<Body> {
+        let (service, snapshot) = (&self.service, &context.snapshot);
         if !has_one_host(&request) {
-            return refuse(Failure::HostNeeded);
+            return Failure::HostNeeded.into_response();
         }
-        let context = context(&request);
-        if context.snapshot.require_https && !context.client.encrypted && !is_health(&request) {
-            return refuse(Failure::HttpsRequired);
+        // A probe is neither told to use HTTPS nor turned away.
+        if context.route == Route::Health {
+            return super::route(service, context, request).await;
         }
-        Either::Right(self.0.call(request))
+        if snapshot.require_https && !context.client.encrypted {
+            return Failure::HttpsRequired.into_response();
+        }
+        // Outside the limits: when too much is going on, nothing more is started, not even counting.
+        let place = Place::take(&service.in_flight);
+        if place.before >= snapshot.max_in_flight {
+            return Failure::Overloaded.into_response();
+        }
+        // Counters that replicas share are asked by the routes, together with the other limits.
+        let limits = &snapshot.limits;
+        if limits.is_shared() || limits.is_exempt(context.client.address) {
+            return super::route(service, context, request).await;
+        }
+        // Innermost, so that a request that was shed isn't counted against its address.
+        let routes = service_fn(|request| async {
+            Ok::<_, Infallible>(super::route(service, context, request).await)
+        });
+        let Ok(response) = snapshot
+            .address_guard
+            .layer
+            .layer(routes)
+            .call(request)
+            .await;
+        response
     }
 }
 
@@ -138,181 +160,82 @@ fn is_host(authority: &Authority) -> bool {
     !authority.host().is_empty() && port_fits
 }
 
-/// Sheds what is above `server.max_in_flight`.
-#[derive(Clone)]
-struct InFlightLayer(Arc<Service>);
-
-#[derive(Clone)]
-struct InFlight<S> {
-    inner: S,
-    service: Arc<Service>,
-}
-
-impl<S> Layer<S> for InFlightLayer {
-    type Service = InFlight<S>;
-
-    fn layer(&self, inner: S) -> InFlight<S> {
-        InFlight {
-            inner,
-            service: Arc::clone(&self.0),
-        }
-    }
-}
-
-impl<S> TowerService<Request<Body>> for InFlight<S>
-where
-    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer<Held<S::Future>>;
-
-    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(task)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let most = context(&request).snapshot.max_in_flight;
-        let place = Place::take(&self.service);
-        if place.before >= most && !is_health(&request) {
-            return refuse(Failure::Overloaded);
-        }
-        Either::Right(Held {
-            future: self.inner.call(request),
-            _place: place,
-        })
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// An answer in the making, with its place among those in flight.
-    struct Held<F> {
-        #[pin]
-        future: F,
-        _place: Place,
-    }
-}
-
-impl<F: Future> Future for Held<F> {
-    type Output = F::Output;
-
-    fn poll(self: std::pin::Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
-        self.project().future.poll(task)
-    }
-}
-
 /// One request in flight, until it is dropped.
-struct Place {
-    service: Arc<Service>,
+struct Place<'a> {
+    in_flight: &'a AtomicUsize,
     before: usize,
 }
 
-impl Place {
-    fn take(service: &Arc<Service>) -> Self {
-        let before = service.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self {
-            service: Arc::clone(service),
-            before,
-        }
+impl<'a> Place<'a> {
+    fn take(in_flight: &'a AtomicUsize) -> Self {
+        let before = in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { in_flight, before }
     }
 }
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.service.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The limit per address, in `tower_governor`; part of the snapshot, since its quota is fixed for life.
-#[derive(Clone)]
-pub struct AddressGuard(Arc<GovernorConfig<ClientAddress, NoOpMiddleware>>);
+pub struct AddressGuard {
+    config: Arc<GovernorConfig<ClientAddress, NoOpMiddleware>>,
+    layer: GovernorLayer<ClientAddress, NoOpMiddleware, Body>,
+}
 
 impl AddressGuard {
     /// A guard with the quota of `limits`, sharing the counters of `previous` where its quota is the same.
     #[must_use]
-    pub fn new(limits: &Limits, previous: Option<(&Self, &Limits)>) -> Self {
-        if let Some((guard, before)) = previous
-            && Arc::ptr_eq(before.addresses(), limits.addresses())
-        {
-            return guard.clone();
-        }
-        let quota = limits.quota(LimitName::PerIp);
-        let config = GovernorConfigBuilder::default()
-            .period(quota.period())
-            .burst_size(quota.burst().get())
-            .key_extractor(ClientAddress)
-            .finish()
-            .expect("a quota has no zero in it");
-        limits.addresses().bind(config.limiter());
-        Self(Arc::new(config))
+    pub fn new(limits: &Arc<Limits>, previous: Option<(&Self, &Limits)>) -> Self {
+        let config = match previous {
+            Some((guard, before)) if Arc::ptr_eq(before.addresses(), limits.addresses()) => {
+                Arc::clone(&guard.config)
+            }
+            _ => Arc::new(configure(limits)),
+        };
+        let counting = Arc::clone(limits);
+        let layer = GovernorLayer::new(Arc::clone(&config)).error_handler(move |error| {
+            let failure = match error {
+                GovernorError::TooManyRequests { wait_time, .. } => {
+                    Failure::RateLimited(counting.refused_by_layer(wait_time))
+                }
+                GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
+                    Failure::Internal
+                }
+            };
+            failure.into_response()
+        });
+        Self { config, layer }
     }
+}
+
+fn configure(limits: &Limits) -> GovernorConfig<ClientAddress, NoOpMiddleware> {
+    let quota = limits.quota(LimitName::PerIp);
+    let config = GovernorConfigBuilder::default()
+        .period(quota.period())
+        .burst_size(quota.burst().get())
+        .key_extractor(ClientAddress)
+        .finish()
+        .expect("a quota has no zero in it");
+    limits.addresses().bind(config.limiter());
+    config
 }
 
 /// The key of `tower_governor`'s table: the client's address as the context has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientAddress;
+struct ClientAddress;
 
 impl KeyExtractor for ClientAddress {
     type Key = AddressKey;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<AddressKey, GovernorError> {
-        let context = context(request);
-        Ok(context
-            .snapshot
-            .limits
-            .addresses()
-            .key(context.client.address))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct AddressLayer;
-
-#[derive(Clone)]
-struct PerAddress<S>(S);
-
-impl<S> Layer<S> for AddressLayer {
-    type Service = PerAddress<S>;
-
-    fn layer(&self, inner: S) -> PerAddress<S> {
-        PerAddress(inner)
-    }
-}
-
-impl<S> TowerService<Request<Body>> for PerAddress<S>
-where
-    S: TowerService<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Either<S::Future, tower_governor::ResponseFuture<S::Future, Body>>;
-
-    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(task)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let context = context(&request);
-        let address: IpAddr = context.client.address;
-        let limits = &context.snapshot.limits;
-        // Counters that replicas share are asked by the routes, together with the other limits.
-        if is_health(&request) || limits.is_shared() || limits.is_exempt(address) {
-            return Either::Left(self.0.call(request));
-        }
-        let AddressGuard(config) = &context.snapshot.address_guard;
-        let limits = Arc::clone(&context.snapshot.limits);
-        let guard =
-            tower_governor::GovernorLayer::new(Arc::clone(config)).error_handler(move |error| {
-                match error {
-                    GovernorError::TooManyRequests { wait_time, .. } => {
-                        Failure::RateLimited(limits.refused_by_layer(wait_time)).into_response()
-                    }
-                    GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
-                        Failure::Internal.into_response()
-                    }
-                }
-            });
-        let mut guarded: Governor<_, _, _, _> = guard.layer(self.0.clone());
-        Either::Right(guarded.call(request))
+        let context: &Arc<Context> = request
+            .extensions()
+            .get()
+            .ok_or(GovernorError::UnableToExtractKey)?;
+        let addresses = context.snapshot.limits.addresses();
+        Ok(addresses.key(context.client.address))
     }
 }

@@ -1,10 +1,8 @@
 //! `/.well-known/oauth-authorization-server`: what OAuth clients can find out by themselves (RFC 8414).
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::Extension;
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
+use axum::http::request::Parts;
 use serde_json::json;
 
 use super::envelope::Context;
@@ -13,11 +11,8 @@ use super::exchange::GRANT_TYPE;
 use super::public_document;
 
 /// The route. Without `server.public_url` there is no issuer and so no document.
-pub(super) async fn show(
-    Extension(context): Extension<Arc<Context>>,
-    headers: HeaderMap,
-) -> Result<Response<Body>, Failure> {
-    public_document::admit(&context).await?;
+pub(super) async fn show(context: &Context, head: &Parts) -> Result<Response<Body>, Failure> {
+    public_document::admit(context).await?;
     let issuer = context
         .snapshot
         .public_url
@@ -33,5 +28,9 @@ pub(super) async fn show(
         "response_types_supported": [],
     });
     let body = document.to_string().into_bytes();
-    Ok(public_document::answer(&headers, "application/json", body))
+    Ok(public_document::answer(
+        &head.headers,
+        "application/json",
+        body,
+    ))
 }

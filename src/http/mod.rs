@@ -24,10 +24,11 @@ mod who_asks;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
-use axum::routing::{get, post};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, Request, Response};
+use axum::response::IntoResponse;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
@@ -36,46 +37,55 @@ pub use layers::AddressGuard;
 pub use openapi::openapi;
 pub use snapshot::{Browser, RefusedReload, Service, Snapshot};
 
+use envelope::Context;
 use error::Failure;
+use route::Route;
 
-/// Every route of the public port, with every layer around them.
+/// The public port: every route, with every layer around them.
 pub fn public(
     service: &Arc<Service>,
 ) -> impl tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
-    let routes = Router::new()
-        .route(
-            "/token",
-            post(token::issue).fallback(|| async { Failure::MethodNotAllowed("POST") }),
-        )
-        // Apps' own paths arrive here too: the envelope has put this one in their place.
-        .route(
-            "/apps/{app}/token",
-            get(session_token::issue)
-                .post(session_token::issue)
-                .fallback(|| async { Failure::MethodNotAllowed("GET, HEAD, POST") }),
-        )
-        .route(
-            "/apps/{app}/jwks.json",
-            get(jwks::of_app).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
-        )
-        .route(
-            "/.well-known/jwks.json",
-            get(jwks::of_all).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
-        )
-        .route(
-            "/.well-known/oauth-authorization-server",
-            get(metadata::show).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
-        )
-        .route(
-            "/healthz",
-            get(|| async { "ok\n" }).fallback(|| async { Failure::MethodNotAllowed("GET, HEAD") }),
-        )
-        .fallback(|| async { Failure::NotFound })
-        .with_state(Arc::clone(service));
-    layers::around(service, routes)
+    layers::Public::new(service)
+}
+
+/// Every route of the public port.
+async fn route(service: &Service, context: &Context, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let route = context.route;
+    if !route.takes(&head.method) {
+        return match route.methods() {
+            "" => Failure::NotFound,
+            allowed => Failure::MethodNotAllowed(allowed),
+        }
+        .into_response();
+    }
+    let mut response = match route {
+        Route::Token => token::issue(service, context, &head, body).await,
+        // Boxed, as a backend's request would carry the room for these.
+        Route::AppToken => Box::pin(session_token::issue(service, context, &head, body)).await,
+        Route::AppKeys => Box::pin(jwks::of_app(service, context, &head)).await,
+        Route::Keys => Box::pin(jwks::of_all(service, context, &head)).await,
+        Route::Metadata => Box::pin(metadata::show(context, &head)).await,
+        Route::Health => Ok("ok\n".into_response()),
+        Route::Other => Err(Failure::NotFound),
+    }
+    .unwrap_or_else(IntoResponse::into_response);
+    if head.method == Method::HEAD {
+        without_body(&mut response);
+    }
+    response
+}
+
+/// RFC 9110 section 9.3.2: what `GET` says of the body, and none.
+fn without_body(response: &mut Response<Body>) {
+    if let Some(length) = response.body().size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    *response.body_mut() = Body::empty();
 }
 
 /// A service over any body as one over the bodies that sockets bring.

@@ -1,5 +1,7 @@
 //! Which route a request is for, as layers and metrics need to know it before a handler does.
 
+use axum::http::Method;
+
 /// A route of the public port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -15,17 +17,13 @@ pub(super) enum Route {
 impl Route {
     /// The route of a path; `has_browser` is whether the path is a browser endpoint that exists.
     pub(super) fn of(path: &str, has_browser: bool) -> Self {
-        let is_app_keys = path
-            .strip_prefix("/apps/")
-            .and_then(|rest| rest.strip_suffix("/jwks.json"))
-            .is_some_and(|app| !app.is_empty() && !app.contains('/'));
         match path {
             "/.well-known/jwks.json" => Self::Keys,
             "/.well-known/oauth-authorization-server" => Self::Metadata,
             "/healthz" => Self::Health,
             "/token" => Self::Token,
             _ if has_browser => Self::AppToken,
-            _ if is_app_keys => Self::AppKeys,
+            _ if app_of_keys(path).is_some() => Self::AppKeys,
             _ => Self::Other,
         }
     }
@@ -43,6 +41,22 @@ impl Route {
         }
     }
 
+    /// The methods that it takes, as an `Allow` names them; none where there is nothing.
+    pub(super) const fn methods(self) -> &'static str {
+        match self {
+            Self::AppKeys | Self::Health | Self::Keys | Self::Metadata => "GET, HEAD",
+            Self::AppToken => "GET, HEAD, POST",
+            Self::Other => "",
+            Self::Token => "POST",
+        }
+    }
+
+    /// Whether it takes this method.
+    pub(super) fn takes(self, method: &Method) -> bool {
+        let mut methods = self.methods().split(", ");
+        methods.any(|taken| taken == method.as_str())
+    }
+
     /// Whether it is about tokens, so that every request is audited.
     pub(super) const fn issues_tokens(self) -> bool {
         matches!(self, Self::AppToken | Self::Token)
@@ -52,6 +66,17 @@ impl Route {
     pub(super) const fn is_public_document(self) -> bool {
         matches!(self, Self::AppKeys | Self::Keys | Self::Metadata)
     }
+}
+
+/// The app's name in `/apps/{app}/token`.
+pub(super) fn app_of_token(path: &str) -> Option<&str> {
+    path.strip_prefix("/apps/")?.strip_suffix("/token")
+}
+
+/// The app's name in `/apps/{app}/jwks.json`.
+pub(super) fn app_of_keys(path: &str) -> Option<&str> {
+    let app = path.strip_prefix("/apps/")?.strip_suffix("/jwks.json")?;
+    Some(app).filter(|app| !app.is_empty() && !app.contains('/'))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderName, Request, Response};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, Response};
 use tracing::Instrument;
 
 use super::body::{self, MediaType};
@@ -17,31 +17,34 @@ use super::csrf;
 use super::envelope::{Context, Issued, Trail};
 use super::error::Failure;
 use super::snapshot::{Browser, Service};
-use super::token::{anonymous_id, answer, carry, mint_off_thread};
+use super::token::{anonymous_id, carry, mint_off_thread};
 use crate::identity::SessionRequest;
 use crate::telemetry;
 use crate::token::{Denial, DenialCode, Fault, Grant, Identity, Json, MintError};
 
 /// The route.
+///
+/// # Errors
+/// Every reason for which no token is issued.
 pub(super) async fn issue(
-    State(service): State<Arc<Service>>,
-    request: Request<Body>,
-) -> Response<Body> {
+    service: &Service,
+    context: &Context,
+    head: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Failure> {
     let mut trail = Trail::default();
-    let result = issue_token(&service, request, &mut trail).await;
-    answer(result, trail)
+    let issued = issue_token(service, context, head, body, &mut trail).await;
+    context.leave(trail);
+    issued
 }
 
 async fn issue_token(
     service: &Service,
-    request: Request<Body>,
+    context: &Context,
+    head: &Parts,
+    body: Body,
     trail: &mut Trail,
 ) -> Result<Response<Body>, Failure> {
-    let (head, body) = request.into_parts();
-    let context: &Arc<Context> = head
-        .extensions
-        .get()
-        .expect("the envelope gives every request its context");
     let snapshot = &context.snapshot;
     let browser = context.browser.as_ref().ok_or(Failure::NotFound)?;
     let app = &browser.app;

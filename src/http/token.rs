@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Request, Response};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderValue, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tracing::Instrument;
@@ -24,38 +22,33 @@ use crate::telemetry;
 use crate::token::{App, Asked, Denial, Dice, Grant, Json, MintError, Minted, mint};
 
 /// The route.
+///
+/// # Errors
+/// Every reason for which no token is issued.
 pub(super) async fn issue(
-    State(service): State<Arc<Service>>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let mut trail = Trail::default();
-    let result = issue_token(&service, request, &mut trail).await;
-    answer(result, trail)
-}
-
-async fn issue_token(
     service: &Service,
-    request: Request<Body>,
-    trail: &mut Trail,
+    context: &Context,
+    head: &Parts,
+    body: Body,
 ) -> Result<Response<Body>, Failure> {
-    let (head, body) = request.into_parts();
-    let context: &Arc<Context> = head
-        .extensions
-        .get()
-        .expect("the envelope gives every request its context");
+    let mut trail = Trail::default();
+    let mut passage = context.snapshot.limits.passage(context.client.address);
     let snapshot = &context.snapshot;
-
-    let mut passage = snapshot.limits.passage(context.client.address);
-    // A form is an OAuth client's.
-    let issued = if MediaType::of(&head.headers) == MediaType::Form {
-        exchange::decide_and_mint(service, snapshot, &head, body, &mut passage, trail).await
+    let mut issued = if context.oauth {
+        // Boxed, as a request in JSON would carry the room for it.
+        let exchange =
+            exchange::decide_and_mint(service, snapshot, head, body, &mut passage, &mut trail);
+        Box::pin(exchange).await
     } else {
-        decide_and_mint(service, snapshot, &head, body, &mut passage, trail).await
+        decide_and_mint(service, snapshot, head, body, &mut passage, &mut trail).await
     };
-    if issued.is_err() {
-        // A request that ends early has met limits all the same.
-        passage.settle().await?;
+    // A request that ends early has met limits all the same.
+    if issued.is_err()
+        && let Err(refusal) = passage.settle().await
+    {
+        issued = Err(refusal.into());
     }
+    context.leave(trail);
     issued
 }
 
@@ -158,12 +151,5 @@ pub(super) fn carry(mut minted: Minted, headers: &HeaderMap) -> Response<Body> {
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-/// The answer with what was found out on the way, for the envelope to write down.
-pub(super) fn answer(result: Result<Response<Body>, Failure>, trail: Trail) -> Response<Body> {
-    let mut response = result.unwrap_or_else(IntoResponse::into_response);
-    response.extensions_mut().insert(trail);
     response
 }
