@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -65,33 +64,6 @@ pub struct Audit {
     second: Mutex<(i64, String)>,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: &'a str,
-    level: &'a str,
-    target: &'a str,
-    message: &'a str,
-    outcome: &'a str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    app: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resolver: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lifetime_seconds: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_id: Option<&'a str>,
-    ip: IpAddr,
-}
-
 impl Audit {
     /// A trail that goes where the log goes, in its format.
     #[must_use]
@@ -112,14 +84,10 @@ impl Audit {
             if second.0 != now.seconds() {
                 *second = (now.seconds(), rfc3339(now));
             }
-            let written = match self.format {
-                Format::Json => serde_json::to_writer(&mut line, &Line::of(entry, &second.1)),
-                Format::Text => {
-                    line.extend_from_slice(text(entry, &second.1).as_bytes());
-                    Ok(())
-                }
-            };
-            written.expect("an entry is always JSON, and a Vec takes it");
+            match self.format {
+                Format::Json => json(entry, &second.1, &mut line),
+                Format::Text => line.extend_from_slice(text(entry, &second.1).as_bytes()),
+            }
         }
         line.push(b'\n');
         self.sink.write_lines(&line);
@@ -138,30 +106,48 @@ impl Audit {
     }
 }
 
-impl<'a> Line<'a> {
-    fn of(entry: &Entry<'a>, timestamp: &'a str) -> Self {
-        let (level, message) = match entry.outcome {
-            Outcome::Issued => ("INFO", "issued a token"),
-            Outcome::Refused(_) => ("WARN", "refused a request"),
-        };
-        Self {
-            timestamp,
-            level,
-            target: "signet::audit",
-            message,
-            outcome: entry.outcome.name(),
-            request_id: entry.request_id,
-            trace_id: entry.trace_id,
-            app: entry.app,
-            caller: entry.caller,
-            resolver: entry.resolver,
-            user: entry.user,
-            lifetime_seconds: entry.lifetime_seconds,
-            key_id: entry.key_id,
-            token_id: entry.token_id,
-            ip: entry.ip,
+/// Appends an entry as a JSON object. Written by hand, because this is the one thing that every token
+/// pays for beside its signature, and most of it never changes.
+fn json(entry: &Entry<'_>, timestamp: &str, line: &mut Vec<u8>) {
+    let (level, message) = match entry.outcome {
+        Outcome::Issued => ("INFO", "issued a token"),
+        Outcome::Refused(_) => ("WARN", "refused a request"),
+    };
+    for fixed in [
+        r#"{"timestamp":""#,
+        timestamp,
+        r#"","level":""#,
+        level,
+        r#"","target":"signet::audit","message":""#,
+        message,
+        r#"","outcome":""#,
+        entry.outcome.name(),
+    ] {
+        line.extend_from_slice(fixed.as_bytes());
+    }
+    line.push(b'"');
+    for (name, value) in [
+        (r#","request_id":"#, Some(entry.request_id)),
+        (r#","trace_id":"#, entry.trace_id),
+        (r#","app":"#, entry.app),
+        (r#","caller":"#, entry.caller),
+        (r#","resolver":"#, entry.resolver),
+        (r#","user":"#, entry.user),
+        (r#","key_id":"#, entry.key_id),
+        (r#","token_id":"#, entry.token_id),
+    ] {
+        if let Some(value) = value {
+            line.extend_from_slice(name.as_bytes());
+            serde_json::to_writer(&mut *line, value).expect("a Vec takes every text");
         }
     }
+    if let Some(seconds) = entry.lifetime_seconds {
+        line.extend_from_slice(br#","lifetime_seconds":"#);
+        serde_json::to_writer(&mut *line, &seconds).expect("a Vec takes every number");
+    }
+    line.extend_from_slice(br#","ip":"#);
+    serde_json::to_writer(&mut *line, &entry.ip).expect("a Vec takes every address");
+    line.push(b'}');
 }
 
 fn text(entry: &Entry<'_>, timestamp: &str) -> String {
@@ -236,6 +222,10 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["timestamp"], "2025-11-20T14:46:40Z");
         assert_eq!(value["user"], "usr_1\" admin");
+        assert_eq!(
+            (&value["level"], &value["target"], &value["ip"]),
+            (&"INFO".into(), &"signet::audit".into(), &"192.0.2.1".into())
+        );
         assert_eq!(
             (
                 value["outcome"].as_str(),

@@ -10,7 +10,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How many bytes may wait; further lines are dropped and counted.
 const CAPACITY: usize = 4 * 1024 * 1024;
 /// How long lines gather before they are written: waking the thread for each would cost more than the line.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(10);
+/// How much room for lines is kept when they are written; more than that is a burst's, and given back.
+const KEEP: usize = 256 * 1024;
 
 /// A way to write lines that never waits. Clones write to the same place.
 #[derive(Clone)]
@@ -123,7 +125,7 @@ impl Shared {
             }
             lines.clear();
             // A burst must not hold its memory for ever.
-            lines.shrink_to(64 * 1024);
+            lines.shrink_to(KEEP);
             self.lock().writing = false;
             self.changed.notify_all();
         }
