@@ -10,7 +10,7 @@ use crate::token::Identity;
 #[must_use]
 pub fn anonymous() -> Identity {
     Identity {
-        user_id: format!("anon_{}", URL_SAFE_NO_PAD.encode(random::bytes::<16>())),
+        user_id: format!("anon_{}", URL_SAFE_NO_PAD.encode(random::id::<16>())),
         anonymous: true,
         ..Identity::default()
     }
