@@ -113,37 +113,33 @@ impl Key {
     pub fn seal(&self, header: &EncodedHeader, claims: &[u8]) -> Result<Jwt, SealError> {
         // Room for everything at once: growing would leave copies behind that nobody wipes.
         let capacity = header.0.len() + claims.len().div_ceil(3) * 4 + 1 + self.signature_room();
-        let mut text = Zeroizing::new(String::with_capacity(capacity));
-        text.push_str(&header.0);
-        URL_SAFE_NO_PAD.encode_string(claims, &mut text);
+        let mut text = Zeroizing::new(Vec::with_capacity(capacity));
+        text.extend_from_slice(header.0.as_bytes());
+        append_base64url(&mut text, claims);
         match &self.signer {
             Signer::Hmac(key) => {
-                let tag = hmac::sign(key, text.as_bytes());
+                let tag = hmac::sign(key, &text);
                 append_signature(&mut text, tag.as_ref());
             }
             Signer::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(
-                    *encoding,
-                    &rand::SystemRandom::new(),
-                    text.as_bytes(),
-                    &mut signature,
-                )
-                .map_err(|_| SealError)?;
+                pair.sign(*encoding, &rand::SystemRandom::new(), &text, &mut signature)
+                    .map_err(|_| SealError)?;
                 append_signature(&mut text, &signature);
             }
             Signer::Ecdsa(pair) => {
                 let signature = pair
-                    .sign(&rand::SystemRandom::new(), text.as_bytes())
+                    .sign(&rand::SystemRandom::new(), &text)
                     .map_err(|_| SealError)?;
                 append_signature(&mut text, signature.as_ref());
             }
             Signer::Ed25519(pair) => {
-                let signature = pair.try_sign(text.as_bytes()).map_err(|_| SealError)?;
+                let signature = pair.try_sign(&text).map_err(|_| SealError)?;
                 append_signature(&mut text, signature.as_ref());
             }
         }
-        Ok(Jwt(text))
+        let text = String::from_utf8(std::mem::take(&mut *text));
+        Ok(Jwt(Zeroizing::new(text.expect("base64url is ASCII"))))
     }
 
     /// Verifies a token's signature and algorithm, and gives its claims. Times are not looked at.
@@ -180,9 +176,20 @@ impl Key {
     }
 }
 
-fn append_signature(text: &mut String, signature: &[u8]) {
-    text.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, text);
+fn append_signature(text: &mut Vec<u8>, signature: &[u8]) {
+    text.push(b'.');
+    append_base64url(text, signature);
+}
+
+/// In place: `encode_string` goes through a buffer that it looks at once more, and nobody wipes.
+fn append_base64url(text: &mut Vec<u8>, bytes: &[u8]) {
+    let start = text.len();
+    let length =
+        base64::encoded_len(bytes.len(), false).expect("a token is far from the largest number");
+    text.resize(start + length, 0);
+    URL_SAFE_NO_PAD
+        .encode_slice(bytes, &mut text[start..])
+        .expect("there is exactly the room for it");
 }
 
 #[cfg(test)]
