@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 
 use super::error::Failure;
 
@@ -26,14 +27,36 @@ pub(super) async fn read(
     if announced.is_some_and(|length| length > max) {
         return Err(Failure::BodyTooLarge(max));
     }
-    match tokio::time::timeout(patience, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Failure::BodyTooLarge(max))
+    tokio::time::timeout(patience, gather(body, max))
+        .await
+        .unwrap_or(Err(Failure::RequestTimeout))
+}
+
+/// A body that comes in one piece, as nearly all do, is not copied.
+async fn gather(mut body: Body, max: usize) -> Result<Bytes, Failure> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Failure::BadBody("the body broke off".to_owned()))?;
+        // What isn't data is trailers, which nobody asked for.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if first.len().max(joined.len()) + data.len() > max {
+            return Err(Failure::BodyTooLarge(max));
         }
-        Ok(Err(_)) => Err(Failure::BadBody("the body broke off".to_owned())),
-        Err(_) => Err(Failure::RequestTimeout),
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut first));
+            joined.extend_from_slice(&data);
+        }
     }
+    Ok(if joined.is_empty() {
+        first
+    } else {
+        joined.freeze()
+    })
 }
 
 /// What a body is by its `Content-Type`.

@@ -35,13 +35,18 @@ pub(super) struct Context {
     pub(super) browser: Option<Arc<Browser>>,
     /// Which route it is for.
     pub(super) route: Route,
-    /// Whether it is an OAuth client's, whose errors have RFC 6749's form.
-    pub(super) oauth: bool,
+    /// What its body is, as far as the headers say.
+    pub(super) body: MediaType,
     /// What is found out on the way, where it is about a token.
     trail: Mutex<Option<Trail>>,
 }
 
 impl Context {
+    /// Whether it is an OAuth client's, whose errors have RFC 6749's form.
+    pub(super) fn is_oauth(&self) -> bool {
+        self.route == Route::Token && self.body == MediaType::Form
+    }
+
     /// Leaves for the envelope what was found out.
     pub(super) fn leave(&self, trail: Trail) {
         *self.trail.lock().unwrap_or_else(PoisonError::into_inner) = Some(trail);
@@ -110,13 +115,12 @@ impl Opened {
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
         let route = Route::of(path, browser.is_some());
-        let oauth = route == Route::Token && MediaType::of(request.headers()) == MediaType::Form;
         let context = Arc::new(Context {
             snapshot,
             client,
             browser,
             route,
-            oauth,
+            body: MediaType::of(request.headers()),
             trail: Mutex::default(),
         });
         request.extensions_mut().insert(Arc::clone(&context));
@@ -164,7 +168,7 @@ impl Opened {
                 || self.context.snapshot.has_sdk_errors(),
                 |app| app.profile().sdk_errors(),
             );
-            let form = if self.context.oauth {
+            let form = if self.context.is_oauth() {
                 ErrorForm::OAuth
             } else if sdk_errors {
                 ErrorForm::Sdk
@@ -282,7 +286,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .cloned()
         .unwrap_or_else(|| {
             let mut text = [0; 36];
-            Uuid::from_bytes(random::bytes())
+            Uuid::from_bytes(random::id())
                 .hyphenated()
                 .encode_lower(&mut text);
             HeaderValue::from_bytes(&text).expect("a UUID is visible ASCII")

@@ -9,7 +9,7 @@ use std::task::{Context as Task, Poll};
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
 use governor::middleware::NoOpMiddleware;
 use tower::{Layer, Service as TowerService, ServiceExt, service_fn};
@@ -133,18 +133,31 @@ impl Front {
 /// Exactly one valid `Host` (RFC 9112 section 3.2), or HTTP/2's `:authority`; where both stand they agree.
 fn has_one_host(request: &Request<Body>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    let host = host.map(|host| {
-        host.to_str()
-            .ok()
-            .and_then(|host| host.parse::<Authority>().ok())
-    });
-    match (host, request.uri().authority()) {
-        (_, _) if second.is_some() => false,
-        (Some(None), _) | (None, None) => false,
-        (Some(Some(host)), _) => is_host(&host),
-        (None, Some(authority)) => is_host(authority),
+    match (hosts.next(), hosts.next(), request.uri().authority()) {
+        (_, Some(_), _) | (None, None, None) => false,
+        (Some(host), None, _) => is_plain_host(host.as_bytes()) || is_host_in_full(host),
+        (None, None, Some(authority)) => is_host(authority),
     }
+}
+
+/// What nearly every `Host` is, seen at a glance: a name or an IPv4 address, and perhaps a short port.
+fn is_plain_host(host: &[u8]) -> bool {
+    let mut parts = host.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !name.is_empty()
+        && name.iter().all(plain)
+        && parts
+            .next()
+            .is_none_or(|port| (1..=4).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
+}
+
+fn is_host_in_full(host: &HeaderValue) -> bool {
+    let authority = host
+        .to_str()
+        .ok()
+        .and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| is_host(&authority))
 }
 
 /// A name or address, and a port or none (RFC 9110 section 7.2); an authority may say more.

@@ -99,7 +99,7 @@ async fn issue_token(
         snapshot.request_timeout,
     )
     .await?;
-    let said = Said::read(MediaType::of(&head.headers), &body)?;
+    let said = Said::read(context.body, &body)?;
     warn_of_secret(browser, &said);
     let identity = agree(browser, &said, known)?;
     trail.user = Some(identity.user_id.clone());

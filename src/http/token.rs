@@ -14,7 +14,7 @@ use super::body::{self, MediaType};
 use super::envelope::{Context, Issued, Trail};
 use super::error::Failure;
 use super::exchange;
-use super::snapshot::{Service, Snapshot};
+use super::snapshot::Service;
 use super::who_asks;
 use crate::limits::Passage;
 use crate::random;
@@ -34,13 +34,13 @@ pub(super) async fn issue(
     let mut trail = Trail::default();
     let mut passage = context.snapshot.limits.passage(context.client.address);
     let snapshot = &context.snapshot;
-    let mut issued = if context.oauth {
+    let mut issued = if context.is_oauth() {
         // Boxed, as a request in JSON would carry the room for it.
         let exchange =
             exchange::decide_and_mint(service, snapshot, head, body, &mut passage, &mut trail);
         Box::pin(exchange).await
     } else {
-        decide_and_mint(service, snapshot, head, body, &mut passage, &mut trail).await
+        decide_and_mint(service, context, head, body, &mut passage, &mut trail).await
     };
     // A request that ends early has met limits all the same.
     if issued.is_err()
@@ -54,12 +54,13 @@ pub(super) async fn issue(
 
 async fn decide_and_mint(
     service: &Service,
-    snapshot: &Snapshot,
+    context: &Context,
     head: &Parts,
     body: Body,
     passage: &mut Passage<'_>,
     trail: &mut Trail,
 ) -> Result<Response<Body>, Failure> {
+    let snapshot = &context.snapshot;
     // Who asks: decided from the headers alone, so that a stranger's body is never read.
     passage.admit_address().await?;
     let caller = who_asks::by_header(service, snapshot, &head.headers, passage)
@@ -71,7 +72,7 @@ async fn decide_and_mint(
     passage.admit_caller(&caller.name).await?;
 
     // For what.
-    if MediaType::of(&head.headers) != MediaType::Json {
+    if context.body != MediaType::Json {
         return Err(Failure::UnsupportedMediaType(
             "application/json or application/x-www-form-urlencoded",
         ));
@@ -116,7 +117,7 @@ pub(super) async fn mint_off_thread(
     caller: Option<Arc<str>>,
 ) -> Result<Minted, MintError> {
     let now = service.clock.now();
-    let [jitter, token_id @ ..] = random::bytes::<17>();
+    let [jitter, token_id @ ..] = random::id::<17>();
     let dice = Dice { token_id, jitter };
     let span = telemetry::signing_span(app.name().as_str());
     if app
@@ -135,7 +136,7 @@ pub(super) async fn mint_off_thread(
 
 /// A fresh random user ID for an anonymous user.
 pub(super) fn anonymous_id() -> String {
-    format!("anon_{}", URL_SAFE_NO_PAD.encode(random::bytes::<16>()))
+    format!("anon_{}", URL_SAFE_NO_PAD.encode(random::id::<16>()))
 }
 
 /// The answer that carries a token, in the form that the client wants.
@@ -148,8 +149,9 @@ pub(super) fn carry(mut minted: Minted, headers: &HeaderMap) -> Response<Body> {
         ),
     };
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let headers = response.headers_mut();
+    // Room for the envelope's too, at once.
+    headers.reserve(6);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

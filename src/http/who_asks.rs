@@ -27,11 +27,9 @@ pub(super) async fn by_header<'s>(
         // Before another service is asked for keys.
         passage.settle().await?;
         let now = service.clock.now();
-        proven = snapshot
-            .callers
-            .authenticate_workload(headers, now)
-            .instrument(telemetry::authentication_span())
-            .await;
+        // Boxed, as callers with a key would carry the room for it.
+        let asking = Box::pin(snapshot.callers.authenticate_workload(headers, now));
+        proven = asking.instrument(telemetry::authentication_span()).await;
     }
     match proven {
         Ok(caller) => Ok(Some(caller)),

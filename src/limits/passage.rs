@@ -134,7 +134,8 @@ impl<'a> Passage<'a> {
         let questions = std::mem::take(&mut self.questions);
         match &self.limits.shared {
             Some(shared) if !steps.is_empty() => {
-                self.limits.decide_shared(shared, &steps, &questions).await
+                // Boxed, as requests that never leave this process would carry the room for it.
+                Box::pin(self.limits.decide_shared(shared, &steps, &questions)).await
             }
             _ => Ok(()),
         }
