@@ -123,7 +123,6 @@ impl Opened {
             body: MediaType::of(request.headers()),
             trail: Mutex::default(),
         });
-        request.extensions_mut().insert(Arc::clone(&context));
         let span = match route {
             Route::Health => Span::none(),
             _ => telemetry::request_span(request.method(), route.name(), request.headers()),

@@ -11,11 +11,13 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
+use futures_util::future::ready;
 use governor::middleware::NoOpMiddleware;
 use tower::{Layer, Service as TowerService, ServiceExt, service_fn};
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
+use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
 use super::cors::BrowserCors;
@@ -64,39 +66,53 @@ impl Front {
     /// Outermost: whatever happens inside gets its document, is counted and written down here.
     async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let opened = Opened::new(&self.service, &mut request);
-        let context = Arc::clone(opened.context());
-        let response = self
-            .share(&context, request)
-            .instrument(opened.span().clone())
-            .await;
+        let (context, span) = (opened.context(), opened.span().clone());
+        let response = match self.cors.of(context.route) {
+            None => {
+                let answering = self.rescue(context, &mut request);
+                answering.instrument(span).await
+            }
+            Some(cors) => {
+                // Boxed, so that a backend's request doesn't carry the room for it.
+                let answering = Box::pin(self.share(cors, context, request));
+                answering.instrument(span).await
+            }
+        };
         opened.close(&self.service, response)
     }
 
     /// CORS, outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
     /// answered before anybody is counted or asked who they are.
-    async fn share(&self, context: &Arc<Context>, request: Request<Body>) -> Response<Body> {
-        let Some(cors) = self.cors.of(context.route) else {
-            return self.rescue(context, request).await;
-        };
-        let inner = service_fn(|request| async {
-            Ok::<_, Infallible>(self.rescue(context, request).await)
+    async fn share(
+        &self,
+        cors: &CorsLayer,
+        context: &Arc<Context>,
+        mut request: Request<Body>,
+    ) -> Response<Body> {
+        // For the protocol, which asks whose origins are listed.
+        request.extensions_mut().insert(Arc::clone(context));
+        let inner = service_fn(|mut request| async move {
+            Ok::<_, Infallible>(self.rescue(context, &mut request).await)
         });
-        // Boxed, so that a backend's request doesn't carry the room for it.
-        let Ok(response) = Box::pin(cors.layer(inner).oneshot(request)).await;
+        let Ok(response) = cors.layer(inner).oneshot(request).await;
         response
     }
 
     /// The last resort, inside CORS so that even these answers can be read: a handler that panics, and a
     /// service that stops before a request ends.
-    async fn rescue(&self, context: &Arc<Context>, request: Request<Body>) -> Response<Body> {
-        rescue(&self.service.closing, self.admit(context, request)).await
+    fn rescue<'a>(
+        &'a self,
+        context: &'a Arc<Context>,
+        request: &'a mut Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'a {
+        rescue(&self.service.closing, self.admit(context, request))
     }
 
     /// What can be said before any work: no to what no honest client sends, to cleartext that must not
     /// come in, to more than can be done at once, and to an address that asks too often.
-    async fn admit(&self, context: &Arc<Context>, request: Request<Body>) -> Response<Body> {
+    async fn admit(&self, context: &Arc<Context>, request: &mut Request<Body>) -> Response<Body> {
         let (service, snapshot) = (&self.service, &context.snapshot);
-        if !has_one_host(&request) {
+        if !has_one_host(request) {
             return Failure::HostNeeded.into_response();
         }
         // A probe is neither told to use HTTPS nor turned away.
@@ -111,22 +127,16 @@ impl Front {
         if place.before >= snapshot.max_in_flight {
             return Failure::Overloaded.into_response();
         }
-        // Counters that replicas share are asked by the routes, together with the other limits.
+        // Innermost, so that a request that was shed isn't counted against its address. Counters that
+        // replicas share are asked by the routes, together with the other limits.
         let limits = &snapshot.limits;
-        if limits.is_shared() || limits.is_exempt(context.client.address) {
-            return super::route(service, context, request).await;
+        if !limits.is_shared()
+            && !limits.is_exempt(context.client.address)
+            && let Some(refusal) = snapshot.address_guard.refusal(context).await
+        {
+            return refusal;
         }
-        // Innermost, so that a request that was shed isn't counted against its address.
-        let routes = service_fn(|request| async {
-            Ok::<_, Infallible>(super::route(service, context, request).await)
-        });
-        let Ok(response) = snapshot
-            .address_guard
-            .layer
-            .layer(routes)
-            .call(request)
-            .await;
-        response
+        super::route(service, context, request).await
     }
 }
 
@@ -221,6 +231,20 @@ impl AddressGuard {
             failure.into_response()
         });
         Self { config, layer }
+    }
+
+    /// The answer to an address that asks too often. What the layer stands around is only whether it lets
+    /// the request through, so that it needn't be moved through it.
+    async fn refusal(&self, context: &Arc<Context>) -> Option<Response<Body>> {
+        let mut asking = Request::new(());
+        asking.extensions_mut().insert(Arc::clone(context));
+        let mut passed = false;
+        let inner = service_fn(|_| {
+            passed = true;
+            ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+        });
+        let Ok(response) = self.layer.layer(inner).call(asking).await;
+        (!passed).then_some(response)
     }
 }
 

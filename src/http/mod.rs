@@ -35,6 +35,7 @@ use tower::ServiceExt;
 pub use admin::admin;
 pub use layers::AddressGuard;
 pub use openapi::openapi;
+pub use route::TOKEN_ROUTES;
 pub use snapshot::{Browser, RefusedReload, Service, Snapshot};
 
 use envelope::Context;
@@ -52,8 +53,12 @@ pub fn public(
 }
 
 /// Every route of the public port.
-async fn route(service: &Service, context: &Context, request: Request<Body>) -> Response<Body> {
-    let (head, body) = request.into_parts();
+async fn route(
+    service: &Service,
+    context: &Context,
+    request: &mut Request<Body>,
+) -> Response<Body> {
+    let (head, body) = std::mem::take(request).into_parts();
     let route = context.route;
     if !route.takes(&head.method) {
         return match route.methods() {

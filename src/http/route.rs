@@ -14,6 +14,9 @@ pub(super) enum Route {
     Token,
 }
 
+/// The names of the routes that issue tokens.
+pub const TOKEN_ROUTES: &[&str] = &[Route::Token.name(), Route::AppToken.name()];
+
 impl Route {
     /// The route of a path; `has_browser` is whether the path is a browser endpoint that exists.
     pub(super) fn of(path: &str, has_browser: bool) -> Self {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
-use crate::http::{AddressGuard, Service};
+use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
 use crate::identity::UpstreamClient;
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
 use crate::secrets::{Commands, Encoding, Secret, SecretError, SecretName, SecretRef, Variables};
@@ -190,7 +190,7 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
         refused_reload: ArcSwapOption::empty(),
         clock,
         audit,
-        metrics: Metrics::default(),
+        metrics: Metrics::new(TOKEN_ROUTES),
         gauges: Arc::new(Gauges::default()),
         draining: AtomicBool::new(false),
         closing: CancellationToken::new(),

@@ -32,7 +32,12 @@ impl<'a> Json<'a> {
     /// # Errors
     /// Where the text stops being JSON, as line and column from 1.
     pub fn parse(text: &'a [u8]) -> Result<Self, NotJson> {
-        serde_json::from_slice(text).map_err(|error| NotJson {
+        let parsed = match std::str::from_utf8(text) {
+            Ok(text) => serde_json::from_str(text),
+            // It says where the text stops being UTF-8.
+            Err(_) => serde_json::from_slice(text),
+        };
+        parsed.map_err(|error| NotJson {
             line: error.line(),
             column: error.column(),
         })
