@@ -132,7 +132,7 @@ impl Front {
         let limits = &snapshot.limits;
         if !limits.is_shared()
             && !limits.is_exempt(context.client.address)
-            && let Some(refusal) = snapshot.address_guard.refusal(context).await
+            && let Some(refusal) = snapshot.address_guard.refusal(context, request).await
         {
             return refusal;
         }
@@ -235,8 +235,14 @@ impl AddressGuard {
 
     /// The answer to an address that asks too often. What the layer stands around is only whether it lets
     /// the request through, so that it needn't be moved through it.
-    async fn refusal(&self, context: &Arc<Context>) -> Option<Response<Body>> {
+    async fn refusal(
+        &self,
+        context: &Arc<Context>,
+        request: &mut Request<Body>,
+    ) -> Option<Response<Body>> {
         let mut asking = Request::new(());
+        // Nobody looks at the request's own any more, and making a second map costs more than a token's ID.
+        *asking.extensions_mut() = std::mem::take(request.extensions_mut());
         asking.extensions_mut().insert(Arc::clone(context));
         let mut passed = false;
         let inner = service_fn(|_| {

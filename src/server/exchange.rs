@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
+use futures_util::future::Either;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -55,8 +56,14 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
+        let mut service = self.service.clone();
+        // Nearly every service is ready at once, and then there is nothing to keep the request for.
+        let call = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Either::Left(service.call(request)),
+            Poll::Pending => Either::Right(service.oneshot(request)),
+        };
         Exchange {
-            call: self.service.clone().oneshot(request),
+            call,
             turn: Some(self.watch.begin()),
         }
     }
@@ -69,7 +76,7 @@ pin_project! {
         S: tower::Service<Request<Incoming>>,
     {
         #[pin]
-        call: Oneshot<S, Request<Incoming>>,
+        call: Either<S::Future, Oneshot<S, Request<Incoming>>>,
         turn: Option<T>,
     }
 }

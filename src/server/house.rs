@@ -56,6 +56,9 @@ impl House {
         let mut http1 = http1::Builder::new();
         http1
             .header_read_timeout(None)
+            // Head and body of a small answer leave in one piece: copying them together costs less than
+            // telling the kernel of two, and makes one TLS record instead of two.
+            .writev(false)
             .max_header_size(MAX_HEAD_BYTES.into())
             .max_buf_size(MAX_HEAD_BYTES.into());
         let mut http2 = http2::Builder::new(TokioExecutor::new());
