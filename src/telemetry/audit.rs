@@ -77,20 +77,18 @@ impl Audit {
 
     /// Writes one entry. Never waits; see [`Sink`].
     pub fn write(&self, entry: &Entry<'_>, now: Timestamp) {
-        let mut line = Vec::with_capacity(384);
-        {
-            // Writing a date costs more than the rest of the line, and changes once a second.
-            let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-            if second.0 != now.seconds() {
-                *second = (now.seconds(), rfc3339(now));
-            }
+        // Writing a date costs more than the rest of the line, and changes once a second.
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.0 != now.seconds() {
+            *second = (now.seconds(), rfc3339(now));
+        }
+        self.sink.append(|line| {
             match self.format {
-                Format::Json => json(entry, &second.1, &mut line),
+                Format::Json => json(entry, &second.1, line),
                 Format::Text => line.extend_from_slice(text(entry, &second.1).as_bytes()),
             }
-        }
-        line.push(b'\n');
-        self.sink.write_lines(&line);
+            line.push(b'\n');
+        });
     }
 
     /// Whether another entry would be kept.

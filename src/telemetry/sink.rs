@@ -52,16 +52,22 @@ impl Sink {
 
     /// Adds whole lines; drops and counts them when too much is waiting.
     pub fn write_lines(&self, lines: &[u8]) {
+        self.append(|waiting| waiting.extend_from_slice(lines));
+    }
+
+    /// Adds what `write` appends, whole lines again, in the place where they wait: nothing is copied.
+    pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.0.lock();
-        if state.waiting.len() + lines.len() > CAPACITY {
-            drop(state);
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        let before = state.waiting.len();
+        write(&mut state.waiting);
+        let fits = state.waiting.len() <= CAPACITY;
+        if !fits {
+            state.waiting.truncate(before);
         }
-        let wake = state.waiting.is_empty();
-        state.waiting.extend_from_slice(lines);
         drop(state);
-        if wake {
+        if !fits {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        } else if before == 0 {
             self.0.changed.notify_all();
         }
     }
