@@ -8,8 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use secrecy::SecretSlice;
 
 use signet::identity::{JwtRules, JwtSession, JwtVerifier, KeySource, Pointers, Presented};
-use signet::token::{check_email, check_text};
-use signet_fuzz::{NOW, key};
+use signet_fuzz::{NOW, assert_within_bounds, key};
 
 static SESSION: LazyLock<JwtSession> = LazyLock::new(|| {
     let rules = JwtRules {
@@ -50,17 +49,5 @@ fuzz_target!(|data: &[u8]| {
     let Ok(identity) = identified.expect("a secret is at hand at once") else {
         return;
     };
-    // What a session may put into a token is what a caller may.
-    let fits = |text: &str, longest| check_text(text, longest).expect("bounds hold");
-    fits(&identity.user_id, 200);
-    identity
-        .email
-        .iter()
-        .for_each(|email| check_email(email).expect("an address"));
-    identity
-        .roles
-        .iter()
-        .flatten()
-        .for_each(|role| fits(role, 80));
-    identity.plan.iter().for_each(|plan| fits(plan, 80));
+    assert_within_bounds(&identity);
 });

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use signet::clock::Timestamp;
 use signet::secrets::Secret;
 use signet::signing::{Algorithm, Key, KeyId, Keyring, ScheduledKey};
-use signet::token::{App, AppError, AppSettings, Dice, Profile, ProfileSource};
+use signet::token::{
+    App, AppError, AppSettings, Dice, Identity, Profile, ProfileSource, check_email, check_text,
+};
 
 /// 2026-11-20T12:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
@@ -80,4 +82,18 @@ pub fn object(value: Value) -> Map<String, Value> {
         Value::Object(members) => members,
         other => panic!("not an object: {other}"),
     }
+}
+
+/// What a session may put into a token is what a caller may.
+///
+/// # Panics
+/// When it is more.
+pub fn assert_within_bounds(identity: &Identity) {
+    let fits = |text: &str, longest| check_text(text, longest).expect("bounds hold");
+    fits(&identity.user_id, 200);
+    let emails = identity.email.iter();
+    emails.for_each(|email| check_email(email).expect("an address"));
+    let roles = identity.roles.iter().flatten();
+    roles.for_each(|role| fits(role, 80));
+    identity.plan.iter().for_each(|plan| fits(plan, 80));
 }

@@ -507,3 +507,13 @@ impl From<Unresolved> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_for_oauth_clients_has_only_the_characters_of_rfc_6749() {
+        assert_eq!(in_error_characters("a \"b\" \\ ~é\n"), "a 'b' ' ~''");
+    }
+}

@@ -13,6 +13,7 @@ mod layers;
 mod metadata;
 mod openapi;
 mod openapi_page;
+mod openapi_schemas;
 mod public_document;
 mod rescue;
 mod route;

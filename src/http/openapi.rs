@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::error::{ErrorForm, Failure, every_denial};
-use super::exchange::{GRANT_TYPE, ISSUED_TYPES, SUBJECT_TYPES};
+use super::openapi_schemas;
 use crate::limits::{Exceeded, LimitName, Quota};
 use crate::token::DenialCode;
 
 const PROBLEM: &str = "application/problem+json";
 const JSON: &str = "application/json";
+/// OpenAPI keeps `Accept` out of a document's parameters.
+const BARE: &str =
+    "`Accept: application/jwt` or `text/plain` gets the bare token in place of JSON.";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The document.
@@ -22,7 +25,8 @@ pub fn openapi() -> Value {
         "info": {
             "title": "signet",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Issues short-lived JWTs to embedded chat widgets and bots.",
+            "description": "Issues short-lived JWTs to embedded chat widgets and bots. Another path is answered with 404, \
+                            another method with 405 and Allow; HEAD does wherever GET does.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
@@ -42,7 +46,7 @@ pub fn openapi() -> Value {
             "/healthz": { "get": health() },
         },
         "components": {
-            "schemas": { "Problem": problem_schema(), "OAuthError": oauth_error_schema(), "TokenRequest": request_schema() },
+            "schemas": openapi_schemas::components(),
             "securitySchemes": {
                 "callersKey": {
                     "type": "http", "scheme": "bearer",
@@ -85,14 +89,17 @@ fn token() -> Value {
     json!({
         "operationId": "token",
         "summary": "A web backend asks for a user's token",
-        "description": "JSON for a token of a user whom the backend names; a form for a token exchange (RFC 8693).",
+        "description": format!(
+            "JSON for a token of a user whom the backend names; a form for a token exchange (RFC 8693), whose client may \
+             prove itself by `client_id` and `client_secret` instead of an Authorization header. {BARE}"
+        ),
         "security": [{ "callersKey": [] }, { "callersNameAndKey": [] }],
-        "parameters": [accept_parameter(), request_id_parameter()],
+        "parameters": [request_id_parameter()],
         "requestBody": {
             "required": true,
             "content": {
                 JSON: { "schema": { "$ref": "#/components/schemas/TokenRequest" } },
-                FORM: { "schema": exchange_schema() },
+                FORM: { "schema": openapi_schemas::exchange_schema() },
             },
         },
         "responses": responses,
@@ -124,23 +131,13 @@ fn browser_token(id: &str, has_body: bool) -> Value {
     let mut operation = json!({
         "operationId": id,
         "summary": "A browser's widget asks for its user's token",
-        "description": "Who the user is comes from the session alone; what the body says must agree with it.",
+        "description": format!("Who the user is comes from the session alone; what the body says must agree with it. {BARE}"),
         "security": [],
-        "parameters": [accept_parameter(), request_id_parameter()],
+        "parameters": [request_id_parameter()],
         "responses": responses,
     });
     if has_body {
-        let said = json!({
-            "type": "object",
-            "properties": {
-                "clientId": { "type": "string" },
-                "identity": { "type": "string" },
-                "aud": { "type": "string" },
-                "isAnonymous": { "type": "string", "enum": ["true", "false", "1", "0", ""] },
-            },
-        });
-        let mut said_json = said.clone();
-        said_json["properties"]["isAnonymous"] = json!({ "type": "boolean" });
+        let (said_json, said) = openapi_schemas::said_schemas();
         operation["requestBody"] = json!({
             "required": false,
             "content": { JSON: { "schema": said_json }, FORM: { "schema": said } },
@@ -150,20 +147,12 @@ fn browser_token(id: &str, has_body: bool) -> Value {
 }
 
 fn jwks(id: &str, summary: &str, more: &[Failure]) -> Value {
-    let set = json!({
-        "type": "object",
-        "required": ["keys"],
-        "properties": { "keys": { "type": "array", "items": {
-            "type": "object",
-            "required": ["kty", "kid", "alg", "use"],
-            "properties": { "kty": { "enum": ["EC", "OKP", "RSA"] }, "use": { "const": "sig" } },
-        } } },
-    });
+    let set = openapi_schemas::key_set_schema();
     public_document(id, summary, "application/jwk-set+json", set, more)
 }
 
 fn metadata() -> Value {
-    let schema = json!({ "type": "object", "required": ["issuer", "token_endpoint", "jwks_uri", "response_types_supported"] });
+    let schema = openapi_schemas::metadata_schema();
     let summary =
         "What OAuth clients can find out by themselves (RFC 8414); 404 without `server.public_url`";
     public_document("metadata", summary, JSON, schema, &[Failure::NotFound])
@@ -173,7 +162,16 @@ fn public_document(id: &str, summary: &str, kind: &str, schema: Value, more: &[F
     let mut failures = everywhere();
     failures.extend_from_slice(more);
     let mut responses = responses(&failures, ErrorForm::Problem);
-    let headers = json!({ "ETag": header("What to send as If-None-Match"), "Cache-Control": header("How long a copy may be kept") });
+    let mut headers: Map<_, _> = of_every_answer().collect();
+    let kept = [
+        ("ETag", "What to send as If-None-Match"),
+        ("Cache-Control", "How long a copy may be kept"),
+    ];
+    for (name, description) in kept {
+        let mut header = header(description);
+        header["required"] = true.into();
+        headers.insert(name.to_owned(), header);
+    }
     responses.insert(
         "200".to_owned(),
         json!({ "description": "The document", "headers": headers, "content": { kind: { "schema": schema } } }),
@@ -203,7 +201,11 @@ fn health() -> Value {
     let body = json!({ "text/plain": { "schema": { "const": "ok\n" } } });
     responses.insert(
         "200".to_owned(),
-        json!({ "description": "The service answers", "content": body }),
+        json!({
+            "description": "The service answers",
+            "headers": of_every_answer().collect::<Map<_, _>>(),
+            "content": body,
+        }),
     );
     json!({ "operationId": "health", "summary": "Whether the service answers", "security": [], "responses": responses })
 }
@@ -232,30 +234,18 @@ fn is_one_of(failure: &Failure, codes: &[DenialCode]) -> bool {
 
 /// One response per status, with every code that it can have.
 fn responses(failures: &[Failure], form: ErrorForm) -> Map<String, Value> {
-    let mut by_status: BTreeMap<u16, (Vec<&str>, Map<String, Value>)> = BTreeMap::new();
+    let mut by_status: BTreeMap<u16, Vec<&Failure>> = BTreeMap::new();
     for failure in failures {
-        let (status, code) = failure.summary(form);
-        let (codes, headers) = by_status.entry(status).or_default();
-        codes.push(code);
-        let response = failure.render("", form);
-        for name in response.headers().keys() {
-            let name = match name.as_str() {
-                "content-type" => continue,
-                "ratelimit" => "RateLimit",
-                "ratelimit-policy" => "RateLimit-Policy",
-                "retry-after" => "Retry-After",
-                "www-authenticate" => "WWW-Authenticate",
-                other => other,
-            };
-            headers.insert(name.to_owned(), header(""));
-        }
+        let (status, _) = failure.summary(form);
+        by_status.entry(status).or_default().push(failure);
     }
     by_status
         .into_iter()
-        .map(|(status, (mut codes, mut headers))| {
+        .map(|(status, failures)| {
+            let code = |failure: &&Failure| failure.summary(form).1;
+            let mut codes: Vec<_> = failures.iter().map(code).collect();
             codes.sort_unstable();
             codes.dedup();
-            headers.insert("X-Request-Id".to_owned(), header("The request in the log"));
             let (kind, schema, member) = match form {
                 ErrorForm::OAuth => (JSON, "OAuthError", "error"),
                 ErrorForm::Problem | ErrorForm::Sdk => (PROBLEM, "Problem", "code"),
@@ -268,7 +258,7 @@ fn responses(failures: &[Failure], form: ErrorForm) -> Map<String, Value> {
             });
             let response = json!({
                 "description": codes.join(", "),
-                "headers": headers,
+                "headers": headers(&failures, form),
                 "content": { kind: { "schema": schema } },
             });
             (status.to_string(), response)
@@ -276,52 +266,93 @@ fn responses(failures: &[Failure], form: ErrorForm) -> Map<String, Value> {
         .collect()
 }
 
+/// The headers of these failures, required where each of them has it.
+fn headers(failures: &[&Failure], form: ErrorForm) -> Map<String, Value> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for failure in failures {
+        for name in failure.render("", form).headers().keys() {
+            *counts.entry(name.as_str().to_owned()).or_default() += 1;
+        }
+    }
+    counts.remove("content-type");
+    let named = counts.into_iter().map(|(name, count)| {
+        let (name, mut described) = described(&name);
+        described["required"] = (count == failures.len()).into();
+        (name.to_owned(), described)
+    });
+    named.chain(of_every_answer()).collect()
+}
+
+/// A header by its name in lower case: its usual spelling and what it holds.
+fn described(name: &str) -> (&str, Value) {
+    match name {
+        "ratelimit" => (
+            "RateLimit",
+            header("The limit that is spent and the seconds until one more passes"),
+        ),
+        "ratelimit-policy" => ("RateLimit-Policy", header("The limit")),
+        "retry-after" => (
+            "Retry-After",
+            json!({ "description": "In seconds", "schema": { "type": "integer", "minimum": 1 } }),
+        ),
+        "www-authenticate" => ("WWW-Authenticate", header("How a caller proves itself")),
+        other => (other, header("")),
+    }
+}
+
+/// What the envelope puts on every answer that nobody may keep.
+fn of_every_answer() -> impl Iterator<Item = (String, Value)> {
+    [
+        ("Cache-Control", json!({ "const": "no-store" })),
+        (
+            "X-Request-Id",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$" }),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, schema)| {
+        (
+            name.to_owned(),
+            json!({ "required": true, "schema": schema }),
+        )
+    })
+}
+
 /// Adds the second form of an error to the responses that have a first.
 fn merge(responses: &mut Map<String, Value>, others: Map<String, Value>) {
     for (status, mut other) in others {
-        match responses.get_mut(&status) {
-            None => {
-                responses.insert(status, other);
+        let Some(response) = responses.get_mut(&status) else {
+            responses.insert(status, other);
+            continue;
+        };
+        response["content"][JSON] = other["content"][JSON].take();
+        let (Some(headers), Some(more)) = (
+            response["headers"].as_object_mut(),
+            other["headers"].as_object_mut(),
+        ) else {
+            continue;
+        };
+        // What one form lacks isn't on every answer of this status.
+        for (name, header) in headers.iter_mut() {
+            if !more.contains_key(name) {
+                header["required"] = false.into();
             }
-            Some(response) => {
-                response["content"][JSON] = other["content"][JSON].take();
-                if let (Some(headers), Some(more)) = (
-                    response["headers"].as_object_mut(),
-                    other["headers"].as_object(),
-                ) {
-                    headers.extend(more.clone());
-                }
+        }
+        for (name, mut header) in std::mem::take(more) {
+            if !headers.contains_key(&name) {
+                header["required"] = false.into();
+                headers.insert(name, header);
             }
         }
     }
 }
 
 fn issued(exchange: bool) -> Value {
-    let by_profile = json!({
-        "type": "object",
-        "description": "The members of the profile's answer, such as `token`, `tokenType`, `expiresIn`, `expiresAt` and `refreshAfter`.",
-    });
-    let exchanged = json!({
-        "type": "object",
-        "description": "RFC 8693 section 2.2.1",
-        "required": ["access_token", "issued_token_type", "token_type", "expires_in"],
-        "properties": {
-            "access_token": { "type": "string" },
-            "issued_token_type": { "enum": ISSUED_TYPES },
-            "token_type": { "const": "Bearer" },
-            "expires_in": { "type": "integer" },
-            "scope": { "type": "string" },
-        },
-    });
-    let schema = if exchange {
-        json!({ "anyOf": [exchanged, by_profile] })
-    } else {
-        by_profile
-    };
+    let schema = openapi_schemas::issued_schema(exchange);
     let bare = json!({ "schema": { "type": "string", "description": "The token alone" } });
     json!({
         "description": "The token",
-        "headers": { "Cache-Control": header("no-store"), "X-Request-Id": header("The request in the log") },
+        "headers": of_every_answer().collect::<Map<_, _>>(),
         "content": { JSON: { "schema": schema }, "application/jwt": bare, "text/plain": bare },
     })
 }
@@ -334,14 +365,6 @@ fn app_parameter() -> Value {
     json!({ "name": "app", "in": "path", "required": true, "description": "The app's name in the configuration", "schema": { "type": "string" } })
 }
 
-fn accept_parameter() -> Value {
-    json!({
-        "name": "Accept", "in": "header", "required": false,
-        "description": "application/jwt or text/plain gets the bare token",
-        "schema": { "type": "string" },
-    })
-}
-
 fn request_id_parameter() -> Value {
     json!({
         "name": "X-Request-Id", "in": "header", "required": false,
@@ -350,96 +373,9 @@ fn request_id_parameter() -> Value {
     })
 }
 
-fn text(max: u32, description: &str) -> Value {
-    json!({
-        "type": "string", "minLength": 1, "maxLength": max,
-        "description": format!("{description}; at most {max} bytes, without control characters and without white space at its ends"),
-    })
-}
-
-fn request_schema() -> Value {
-    let both = |a: &str, b: &str| json!({ "not": { "required": [a, b] } });
-    let roles = json!({ "type": "array", "maxItems": 30, "items": text(80, "A role that the caller may give") });
-    let email = text(254, "The user's email address");
-    let user = text(200, "The user's ID; required unless anonymous");
-    let client = text(200, "The app's client ID");
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "app": text(64, "Which app; may be left out when the caller has one"),
-            "attributes": { "type": "object", "description": "Values for the profile's `user.attributes.NAME`" },
-            "clientId": client, "tenantId": client,
-            "userEmail": email, "email": email,
-            "userId": user, "identity": user,
-            "isAnonymous": { "type": "boolean", "description": "Only where the profile carries it" },
-            "plan": text(80, "A plan that the caller may give"),
-            "userRoles": roles, "roles": roles,
-            "ttl": { "type": "integer", "minimum": 1, "description": "Seconds; never lowered in silence" },
-        },
-        "allOf": [
-            both("clientId", "tenantId"), both("userEmail", "email"), both("userId", "identity"), both("userRoles", "roles"),
-        ],
-    })
-}
-
-fn exchange_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["grant_type", "subject_token", "subject_token_type"],
-        "properties": {
-            "grant_type": { "const": GRANT_TYPE },
-            "subject_token": { "type": "string", "minLength": 1, "description": "The user's own JWT" },
-            "subject_token_type": { "enum": SUBJECT_TYPES },
-            "audience": { "type": "string", "description": "The app's name or client ID" },
-            "resource": { "type": "string", "description": "The audience of the app's tokens" },
-            "requested_token_type": { "enum": ISSUED_TYPES },
-            "scope": { "type": "string", "description": "Where the profile uses it; each allowed by the caller's `scopes`" },
-            "client_id": { "type": "string", "description": "The caller's name, without an Authorization header" },
-            "client_secret": { "type": "string", "description": "The caller's key, without an Authorization header" },
-        },
-    })
-}
-
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "RFC 9457",
-        "required": ["type", "title", "status", "detail", "code", "requestId", "errors"],
-        "properties": {
-            "type": { "type": "string" },
-            "title": { "type": "string" },
-            "status": { "type": "integer" },
-            "detail": { "type": "string", "description": "For people" },
-            "code": { "type": "string", "description": "For programs" },
-            "requestId": { "type": "string", "description": "For the log" },
-            "errors": { "type": "array", "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": { "type": "string", "description": "A JSON Pointer (RFC 6901) into the request" },
-                    "detail": { "type": "string" },
-                    "msg": { "type": "string", "description": "For SDKs that show it" },
-                    "code": { "type": "integer" },
-                },
-            } },
-        },
-    })
-}
-
-fn oauth_error_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "RFC 6749 section 5.2",
-        "required": ["error", "error_description"],
-        "properties": { "error": { "type": "string" }, "error_description": { "type": "string" } },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Asked;
 
     fn codes(status: &str) -> Value {
         let document = openapi();
@@ -473,14 +409,6 @@ mod tests {
                 "shutting_down"
             ])
         );
-    }
-
-    #[test]
-    fn every_member_of_a_request_is_described_and_no_other() {
-        let schema = request_schema();
-        let mut described: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
-        described.sort();
-        assert_eq!(described, Asked::MEMBERS);
     }
 
     #[test]

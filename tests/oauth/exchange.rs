@@ -5,7 +5,8 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::support::{
-    ACCESS_TOKEN, GRANT, JWT, NOW, SHOP_KEY, basic, claims, harness, signed_with, subject_token,
+    ACCESS_TOKEN, GRANT, JWT, NOW, SHOP_KEY, basic, changed, claims, harness, signed_with,
+    subject_token,
 };
 
 /// A form in order for the app `acme`, with `changes`: a value of `None` removes the parameter.
@@ -318,8 +319,10 @@ async fn the_callers_policy_judges_what_the_subject_token_says() {
         assert_eq!(answer.refusal(), (400, "unauthorized_client".to_owned()));
     }
     // What the app's tokens don't carry is nobody's business.
-    assert_eq!(signet.shop(&form(&plan, &[])).await.status, 200);
-    assert_eq!(signet.shop(&form(&admin, &chat)).await.status, 200);
+    for (token, changes) in [(plan, &[][..]), (admin, &chat)] {
+        let answer = signet.shop(&form(&token, changes)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 #[tokio::test]
@@ -352,6 +355,63 @@ async fn a_scope_is_given_where_the_profile_carries_it_and_the_caller_may() {
         .shop(&form(&subject, &[("scope", Some("read"))]))
         .await;
     assert_eq!(uncarried.refusal(), (400, "invalid_scope".to_owned()));
+}
+
+#[tokio::test]
+async fn a_scope_is_names_with_single_spaces_even_for_a_caller_that_may_have_any() {
+    let signet = changed("scopes = [\"chat\", \"read\"]", "scopes = [\"*\"]");
+    let longest = "x".repeat(1000);
+    for (scope, status) in [
+        ("read:all ~[x]", 200),
+        (&*longest, 200),
+        (&*format!("{longest}x"), 400),
+        ("read  chat", 400),
+        (" read", 400),
+        ("read ", 400),
+        ("re\"ad", 400),
+        ("re\\ad", 400),
+        ("re\tad", 400),
+        ("réad", 400),
+    ] {
+        let asked = [("audience", Some("chat")), ("scope", Some(scope))];
+        let answer = signet.shop(&form(&subject(), &asked)).await;
+        assert_eq!(answer.status, status, "{scope}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn the_limit_per_user_counts_exchanges_for_the_subject_tokens_user() {
+    let signet = changed(
+        "rate = 1000, per = \"1s\", burst = 1000",
+        "rate = 1, per = \"1h\", burst = 2",
+    );
+    for expected in [200, 200, 429] {
+        assert_eq!(signet.shop(&form(&subject(), &[])).await.status, expected);
+    }
+    let other = subject_token(&json!({ "sub": "usr_2" }));
+    assert_eq!(signet.shop(&form(&other, &[])).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_limit_per_caller_counts_exchanges_however_the_caller_proves_itself() {
+    let in_form = [
+        ("client_id", Some("shop")),
+        ("client_secret", Some(SHOP_KEY)),
+    ];
+    for by_form in [false, true] {
+        let signet = changed(
+            "[limits]",
+            "[limits]\nper_caller = { rate = 1, per = \"1h\", burst = 2 }",
+        );
+        for expected in [200, 200, 429] {
+            let answer = if by_form {
+                signet.form(None, &form(&subject(), &in_form)).await
+            } else {
+                signet.shop(&form(&subject(), &[])).await
+            };
+            assert_eq!(answer.status, expected, "{by_form}: {}", answer.body);
+        }
+    }
 }
 
 #[tokio::test]

@@ -67,6 +67,13 @@ pub(crate) fn harness(more: &str) -> Harness {
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
+/// The service of `oauth.toml` with one thing said otherwise.
+pub(crate) fn changed(from: &str, to: &str) -> Harness {
+    let config = include_str!("oauth.toml");
+    assert_eq!(config.matches(from).count(), 1, "{from}");
+    try_harness(&config.replace(from, to)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
 pub(crate) fn try_harness(config: &str) -> Result<Harness, String> {
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let folder = tempfile::tempdir().expect("a temporary folder");
