@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
-use crate::identity::UpstreamClient;
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
 use crate::secrets::{Commands, Encoding, Secret, SecretError, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
+use crate::upstream::UpstreamClient;
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
 pub use fingerprints::Fingerprints;
