@@ -21,7 +21,7 @@ use crate::telemetry::{self, Audit, Format, Sink, Traces};
 const SWEEP: Duration = Duration::from_secs(60);
 /// How long before the end of the grace requests are answered that are still in flight.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a start waits for commands that print secrets.
+/// How long a start waits for secrets that are fetched.
 const SECRETS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start waits for the limits' shared store.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::secrets::{SecretCommand, SecretName, SecretRef};
+use crate::secrets::{Fetched, SecretName, SecretRef};
 use crate::signing::Algorithm;
 
 /// Everything that an operator configured, checked as far as it can be without the secrets' bytes.
@@ -31,7 +31,7 @@ pub struct Config {
     pub log: Log,
     pub(super) origins: Origins,
     pub(super) files: BTreeSet<PathBuf>,
-    pub(super) commands: Vec<SecretCommand>,
+    pub(super) fetched: Vec<Fetched>,
 }
 
 impl Config {
@@ -50,10 +50,10 @@ impl Config {
         &self.files
     }
 
-    /// Every command that prints one of its secrets.
+    /// Every secret that has to be fetched.
     #[must_use]
-    pub fn commands(&self) -> &[SecretCommand] {
-        &self.commands
+    pub fn fetched(&self) -> &[Fetched] {
+        &self.fetched
     }
 
     /// The profile with this name.

@@ -108,7 +108,8 @@ fn read(
         now,
         problems,
         files,
-        commands: Vec::new(),
+        fetched: Vec::new(),
+        vault: None,
     };
     Ok(check.run(&raw))
 }

@@ -45,7 +45,7 @@ const SHOWN_PROBLEMS: usize = 20;
 async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     let draining = service.draining.load(Ordering::Relaxed);
     let snapshot = service.snapshot.load_full();
-    let stale = snapshot.commands.stale();
+    let stale = snapshot.fetcher.stale();
     let now = service.clock.now();
     // An RSA key takes a millisecond to sign.
     let probes = tokio::task::spawn_blocking(move || {
@@ -108,7 +108,7 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
         store: statistics
             .store
             .map(|store| (store.up, store.outages, store.decided_without)),
-        stale_secrets: snapshot.commands.stale() as u64,
+        stale_secrets: snapshot.fetcher.stale() as u64,
         keys: snapshot
             .apps
             .values()

@@ -14,7 +14,7 @@ use crate::caller::Callers;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Resolver;
 use crate::limits::Limits;
-use crate::secrets::Commands;
+use crate::secrets::Fetcher;
 use crate::server::Gauges;
 use crate::telemetry::{Audit, Metrics};
 use crate::token::App;
@@ -33,8 +33,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// The limit per address, as a layer.
     pub address_guard: AddressGuard,
-    /// The commands that print its secrets.
-    pub commands: Arc<Commands>,
+    /// What fetches its secrets.
+    pub fetcher: Arc<Fetcher>,
     /// The service's own URL, the issuer in OAuth metadata.
     pub public_url: Option<String>,
     /// Whether cleartext is refused.

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
-use crate::secrets::{Commands, Encoding, Secret, SecretError, SecretName, SecretRef, Variables};
+use crate::secrets::{Encoding, Fetcher, Secret, SecretError, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
 use crate::upstream::UpstreamClient;
@@ -37,7 +37,7 @@ use verifiers::Verifiers;
 
 /// In bytes: below it a pepper could be found by trying.
 const SHORTEST_PEPPER: usize = 32;
-/// The pauses between tries of a start whose commands fail: the first, and the longest.
+/// The pauses between tries of a start whose secrets can't be fetched: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -52,7 +52,7 @@ pub struct Sources {
     /// The time.
     pub clock: Clock,
     upstream: UpstreamClient,
-    commands: Arc<Commands>,
+    fetcher: Arc<Fetcher>,
 }
 
 /// One state of the service, checked and ready to serve.
@@ -85,7 +85,7 @@ impl Sources {
             variables,
             clock,
             upstream: UpstreamClient::new(None)?,
-            commands: Arc::default(),
+            fetcher: Arc::default(),
         })
     }
 
@@ -97,8 +97,8 @@ impl Sources {
         self.load_with(previous, false)
     }
 
-    /// The first load of a service: where a command fails, it is tried anew for as long as `patience`, since
-    /// the store that it asks may be starting as well.
+    /// The first load of a service: a secret that can't be fetched is tried anew for as long as `patience`, since
+    /// the store that keeps it may be starting as well.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
@@ -107,7 +107,7 @@ impl Sources {
         let mut pause = FIRST_PAUSE;
         loop {
             let loaded = self.load(None);
-            let give_up = began.elapsed() + pause >= patience || !self.commands.missing();
+            let give_up = began.elapsed() + pause >= patience || !self.fetcher.missing();
             if loaded.is_ok() || give_up {
                 return loaded;
             }
@@ -116,18 +116,18 @@ impl Sources {
         }
     }
 
-    /// A reload; `at_once` asks commands whose output is still fresh, too.
+    /// A reload; `at_once` fetches secrets that are still fresh, too.
     fn load_again(&self, previous: &Snapshot, at_once: bool) -> Result<Loaded, Problems> {
         self.load_with(Some(previous), at_once)
     }
 
-    /// Asks the commands that are due; whether one prints another secret.
+    /// Fetches the secrets that are due; whether one is another now.
     fn refresh(&self) -> bool {
-        self.commands.refresh(&self.variables)
+        self.fetcher.refresh(&self.variables)
     }
 
     fn secret(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
-        reference.read(&self.variables, &self.commands)
+        reference.read(&self.variables, &self.fetcher)
     }
 
     fn load_with(&self, previous: Option<&Snapshot>, at_once: bool) -> Result<Loaded, Problems> {
@@ -142,8 +142,8 @@ impl Sources {
         let Some(config) = config else {
             return Err(problems.into());
         };
-        self.commands
-            .fetch(config.commands(), at_once, &self.variables);
+        self.fetcher
+            .fetch(config.fetched(), at_once, &self.variables);
         let tls = load_tls(&config, self, &mut problems);
         let signing = apps::load(&config, self, &mut problems);
         let mut verifiers = Verifiers::new(self, previous);
@@ -153,7 +153,7 @@ impl Sources {
         let (Some(limits), true) = (limits, problems.is_empty()) else {
             return Err(problems.into());
         };
-        self.commands.keep_only(config.commands());
+        self.fetcher.keep_only(config.fetched());
         let server = &config.server;
         let snapshot = Snapshot {
             address_guard: AddressGuard::new(
@@ -165,7 +165,7 @@ impl Sources {
             browsers,
             callers,
             limits,
-            commands: Arc::clone(&self.commands),
+            fetcher: Arc::clone(&self.fetcher),
             public_url: server.public_url.clone(),
             require_https: server.require_https,
             trusted_proxies: server.trusted_proxies.clone(),

@@ -44,22 +44,22 @@ impl Reloader {
         }
     }
 
-    /// Reloads whenever `asked` says so, or a file or what a command prints has changed, for as long as
+    /// Reloads whenever `asked` says so, or a file or a fetched secret has changed, for as long as
     /// it is polled.
     pub async fn run(self, asked: Arc<Notify>) {
-        let printed = Notify::new();
-        let refreshing = refresh_forever(Arc::clone(&self.sources), &printed);
+        let fetched = Notify::new();
+        let refreshing = refresh_forever(Arc::clone(&self.sources), &fetched);
         tokio::select! {
             () = refreshing => (),
-            () = self.watch(&asked, &printed) => (),
+            () = self.watch(&asked, &fetched) => (),
         }
     }
 
-    async fn watch(mut self, asked: &Notify, printed: &Notify) {
+    async fn watch(mut self, asked: &Notify, fetched: &Notify) {
         loop {
             let (told, due) = tokio::select! {
                 () = asked.notified() => (true, true),
-                () = printed.notified() => (false, true),
+                () = fetched.notified() => (false, true),
                 () = tokio::time::sleep(LOOK_EVERY) => (false, false),
             };
             let now = self.look().await;
@@ -76,7 +76,7 @@ impl Reloader {
             .ok()
     }
 
-    /// Loads anew; `told` by the operator, it asks every command again. `before` is how the files were.
+    /// Loads anew; `told` by the operator, it fetches every secret again. `before` is how the files were.
     async fn reload(&mut self, told: bool, before: Option<Fingerprints>) {
         let sources = Arc::clone(&self.sources);
         let previous = self.service.snapshot.load_full();
@@ -169,14 +169,14 @@ impl Reloader {
     }
 }
 
-/// Asks the commands that are due again and again, and rings when one prints another secret.
-async fn refresh_forever(sources: Arc<Sources>, printed: &Notify) {
+/// Fetches the secrets that are due again and again, and rings when one is another.
+async fn refresh_forever(sources: Arc<Sources>, fetched: &Notify) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let sources = Arc::clone(&sources);
         let asking = tokio::task::spawn_blocking(move || sources.refresh());
         if asking.await.unwrap_or(false) {
-            printed.notify_one();
+            fetched.notify_one();
         }
     }
 }
