@@ -107,11 +107,11 @@ impl Sources {
         let mut pause = FIRST_PAUSE;
         loop {
             let loaded = self.load(None);
-            let give_up = began.elapsed() + pause >= patience || !self.fetcher.missing();
-            if loaded.is_ok() || give_up {
+            let left = patience.saturating_sub(began.elapsed());
+            if loaded.is_ok() || left.is_zero() || !self.fetcher.missing() {
                 return loaded;
             }
-            std::thread::sleep(pause);
+            std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

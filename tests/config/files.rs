@@ -81,7 +81,9 @@ fn relative_paths_start_at_the_files_folder_and_every_file_is_watched() {
             "desk.key",
             "everything.toml",
             "jwks.json",
-            "tls.crt"
+            "tls.crt",
+            "vault-ca.pem",
+            "vault-secret-id"
         ]
     );
 }

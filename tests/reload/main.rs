@@ -6,4 +6,5 @@ mod faults;
 mod load;
 mod schedule;
 mod support;
+mod vault;
 mod watching;

@@ -38,14 +38,7 @@ impl Check<'_> {
                 return None;
             }
         }
-        let name = if let Some(name) = &raw.env {
-            SecretName::Env(self.read(&child(path, "env"), Some(name), text::variable_name)?)
-        } else if raw.file.is_some() {
-            SecretName::File(self.file(&child(path, "file"), raw.file.as_ref())?)
-        } else {
-            SecretName::Fetched(Box::new(self.fetched(path, raw)?))
-        };
-        let is_fetched = matches!(name, SecretName::Fetched(_));
+        let is_fetched = raw.command.is_some() || raw.vault.is_some();
         for (key, misplaced, owner) in [
             (
                 "variables",
@@ -72,6 +65,13 @@ impl Check<'_> {
                 self.report(&child(path, key), format!("is for {owner}; leave it out"));
             }
         }
+        let name = if let Some(name) = &raw.env {
+            SecretName::Env(self.read(&child(path, "env"), Some(name), text::variable_name)?)
+        } else if raw.file.is_some() {
+            SecretName::File(self.file(&child(path, "file"), raw.file.as_ref())?)
+        } else {
+            SecretName::Fetched(Box::new(self.fetched(path, raw)?))
+        };
         let encoding = match raw.encoding {
             None | Some(raw::Encoding::Utf8) => Encoding::Utf8,
             Some(raw::Encoding::Base64) => Encoding::Base64,
