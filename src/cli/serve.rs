@@ -104,6 +104,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         snapshot,
         tls,
         seen,
+        secrets,
     } = loaded;
     let tls = tls.map(|identity| Arc::new(TlsSlot::new(identity)));
     let public = bind(config.server.listen)?;
@@ -146,7 +147,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         Arc::new(Gauges::default()),
         stopped.clone(),
     ));
-    let reloader = Reloader::new(sources, config, seen, Arc::clone(&service), tls);
+    let reloader = Reloader::new(sources, config, seen, secrets, Arc::clone(&service), tls);
     let reload = Arc::new(tokio::sync::Notify::new());
     let reloading = tokio::spawn(reloader.run(Arc::clone(&reload)));
     let sweeping = tokio::spawn(sweep(Arc::clone(&service)));

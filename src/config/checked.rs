@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
+use super::changes::Written;
 use crate::clock::Timestamp;
 use crate::secrets::{Fetched, SecretName, SecretRef};
 use crate::signing::Algorithm;
@@ -32,6 +33,8 @@ pub struct Config {
     pub(super) origins: Origins,
     pub(super) files: BTreeSet<PathBuf>,
     pub(super) fetched: Vec<Fetched>,
+    pub(super) secrets: Vec<(String, SecretRef)>,
+    pub(super) written: Written,
 }
 
 impl Config {
@@ -54,6 +57,12 @@ impl Config {
     #[must_use]
     pub fn fetched(&self) -> &[Fetched] {
         &self.fetched
+    }
+
+    /// Every secret that is named, with the place where it is.
+    #[must_use]
+    pub fn secrets(&self) -> &[(String, SecretRef)] {
+        &self.secrets
     }
 
     /// The profile with this name.

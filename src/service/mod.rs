@@ -6,14 +6,15 @@
 mod apps;
 mod browsers;
 mod callers;
+mod changes;
 mod fingerprints;
 mod reload;
 mod verifiers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -30,9 +31,11 @@ use crate::telemetry::{Audit, Metrics};
 use crate::upstream::UpstreamClient;
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
+pub use changes::SecretPrints;
 pub use fingerprints::Fingerprints;
 pub use reload::Reloader;
 
+use changes::Printer;
 use verifiers::Verifiers;
 
 /// In bytes: below it a pepper could be found by trying.
@@ -53,6 +56,7 @@ pub struct Sources {
     pub clock: Clock,
     upstream: UpstreamClient,
     fetcher: Arc<Fetcher>,
+    printer: Printer,
 }
 
 /// One state of the service, checked and ready to serve.
@@ -65,6 +69,8 @@ pub struct Loaded {
     pub tls: Option<TlsIdentity>,
     /// The files that it was made from, as they were just before.
     pub seen: Fingerprints,
+    /// What tells whether a secret is another next time.
+    pub secrets: SecretPrints,
 }
 
 impl Sources {
@@ -86,7 +92,21 @@ impl Sources {
             clock,
             upstream: UpstreamClient::new(None)?,
             fetcher: Arc::default(),
+            printer: Printer::new(),
         })
+    }
+
+    /// The same sources, of which nothing has been fetched yet.
+    fn afresh(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            environment: self.environment.clone(),
+            variables: self.variables.clone(),
+            clock: self.clock.clone(),
+            upstream: self.upstream.clone(),
+            fetcher: Arc::default(),
+            printer: self.printer.clone(),
+        }
     }
 
     /// Reads, checks and tests everything. What of `previous` is the same goes on: limit counters, key caches.
@@ -174,6 +194,7 @@ impl Sources {
             max_in_flight: server.max_in_flight,
         };
         Ok(Loaded {
+            secrets: self.printer.print(&config, self),
             config,
             snapshot,
             tls,
@@ -188,6 +209,7 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
     Arc::new(Service {
         snapshot: ArcSwap::from_pointee(snapshot),
         refused_reload: ArcSwapOption::empty(),
+        previews: OnceLock::new(),
         clock,
         audit,
         metrics: Metrics::new(TOKEN_ROUTES),

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::changes::{Described, changes, needs_restart};
 use super::fingerprints::Fingerprints;
-use super::{Loaded, Sources};
+use super::{Loaded, SecretPrints, Sources};
 use crate::config::Config;
-use crate::http::{RefusedReload, Service};
+use crate::http::{Preview, RefusedReload, Service};
 use crate::server::TlsSlot;
 
 /// How often the files are looked at. Looking sees every kind of change: renames, writes in place and
@@ -19,28 +20,41 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Watches everything that the configuration was made from.
 pub struct Reloader {
     sources: Arc<Sources>,
-    config: Config,
+    /// The state that serves.
+    now: Described,
+    /// The files as they were when they were last looked at for a reload, be it a refused one.
     seen: Fingerprints,
     service: Arc<Service>,
     tls: Option<Arc<TlsSlot>>,
+    previews: mpsc::Receiver<oneshot::Sender<Preview>>,
 }
 
 impl Reloader {
-    /// A reloader of a service that runs with `config`, which was made from files as they were `seen`.
+    /// A reloader of a service that runs with `config`, which was made from files as they were `seen` and
+    /// from `secrets`.
     #[must_use]
     pub fn new(
         sources: Sources,
         config: Config,
         seen: Fingerprints,
+        secrets: SecretPrints,
         service: Arc<Service>,
         tls: Option<Arc<TlsSlot>>,
     ) -> Self {
+        let (sender, previews) = mpsc::channel(1);
+        // Somebody else's would go on; there is one reloader in a process.
+        let _ = service.previews.set(sender);
         Self {
             sources: Arc::new(sources),
-            config,
+            now: Described {
+                config,
+                secrets,
+                tls: tls.is_some(),
+            },
             seen,
             service,
             tls,
+            previews,
         }
     }
 
@@ -60,6 +74,11 @@ impl Reloader {
             let (told, due) = tokio::select! {
                 () = asked.notified() => (true, true),
                 () = fetched.notified() => (false, true),
+                Some(answer) = self.previews.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(self.preview().await);
+                    continue;
+                }
                 () = tokio::time::sleep(LOOK_EVERY) => (false, false),
             };
             let now = self.look().await;
@@ -70,10 +89,25 @@ impl Reloader {
     }
 
     async fn look(&self) -> Option<Fingerprints> {
-        let files: Vec<PathBuf> = self.config.watched_files().iter().cloned().collect();
+        let files: Vec<PathBuf> = self.now.config.watched_files().iter().cloned().collect();
         tokio::task::spawn_blocking(move || Fingerprints::of(&files))
             .await
             .ok()
+    }
+
+    /// What a reload would change, or why it would be refused. Everything is fetched for this alone: what a
+    /// reload would find as good as new stays as it is.
+    async fn preview(&self) -> Preview {
+        let sources = self.sources.afresh();
+        let loading = tokio::task::spawn_blocking(move || sources.load(None));
+        let loaded = loading
+            .await
+            .map_err(|_| vec!["loading panicked".to_owned()])?;
+        let loaded = loaded.map_err(|problems| {
+            let told = problems.into_iter().map(|it| it.to_string());
+            told.collect::<Vec<_>>()
+        })?;
+        Ok(changes(&self.now, &loaded.into()))
     }
 
     /// Loads anew; `told` by the operator, it fetches every secret again. `before` is how the files were.
@@ -122,36 +156,14 @@ impl Reloader {
             snapshot,
             tls,
             seen,
+            secrets,
         } = loaded;
-        for (setting, changed) in [
-            (
-                "server.listen",
-                config.server.listen != self.config.server.listen,
-            ),
-            (
-                "admin.listen",
-                config.admin.listen != self.config.admin.listen,
-            ),
-            (
-                "server.max_connections",
-                config.server.max_connections != self.config.server.max_connections,
-            ),
-            (
-                "server.shutdown_grace",
-                config.server.shutdown_grace != self.config.server.shutdown_grace,
-            ),
-            (
-                "server.tls (on or off)",
-                tls.is_some() != self.tls.is_some(),
-            ),
-            ("log", config.log != self.config.log),
-        ] {
-            if changed {
-                tracing::warn!(
-                    setting,
-                    "`{setting}` has changed and needs a restart; the rest is reloaded"
-                );
-            }
+        let speaks_tls = tls.is_some();
+        for setting in needs_restart(&self.now.config, &config, speaks_tls != self.now.tls) {
+            tracing::warn!(
+                setting,
+                "`{setting}` has changed and needs a restart; the rest is reloaded"
+            );
         }
         if let (Some(slot), Some(identity)) = (&self.tls, tls) {
             slot.replace(identity);
@@ -159,11 +171,16 @@ impl Reloader {
         self.service.snapshot.store(Arc::new(snapshot));
         self.service.refused_reload.store(None);
         self.service.metrics.count_reload(true);
-        self.config = config;
         self.seen = seen;
+        self.now = Described {
+            config,
+            secrets,
+            // One that is off stays off.
+            tls: self.tls.is_some(),
+        };
         tracing::info!(
-            apps = self.config.apps.len(),
-            callers = self.config.callers.len(),
+            apps = self.now.config.apps.len(),
+            callers = self.now.config.callers.len(),
             "reloaded the configuration"
         );
     }

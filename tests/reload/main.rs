@@ -4,6 +4,7 @@
 mod commands;
 mod faults;
 mod load;
+mod preview;
 mod schedule;
 mod support;
 mod vault;

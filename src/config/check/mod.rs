@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::Written;
 use super::checked::{Config, Log, Origins};
 use super::problem::Problem;
 use super::raw;
 use super::text::{self, Reading};
 use super::walk::child;
 use crate::clock::Timestamp;
-use crate::secrets::{Fetched, VaultServer};
+use crate::secrets::{Fetched, SecretRef, VaultServer};
 
 /// What a check needs to know, and what it has found so far.
 pub(super) struct Check<'a> {
@@ -36,6 +37,8 @@ pub(super) struct Check<'a> {
     pub(super) problems: Vec<Problem>,
     pub(super) files: BTreeSet<PathBuf>,
     pub(super) fetched: Vec<Fetched>,
+    pub(super) secrets: Vec<(String, SecretRef)>,
+    pub(super) written: Written,
     /// The server that `vault` secrets are kept by.
     pub(super) vault: Option<Arc<VaultServer>>,
 }
@@ -68,6 +71,8 @@ impl Check<'_> {
                 origins: origins.clone(),
                 files: self.files,
                 fetched: self.fetched,
+                secrets: self.secrets,
+                written: self.written,
             })
         })();
         if checked.is_none() && self.problems.is_empty() {

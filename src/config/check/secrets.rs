@@ -78,7 +78,9 @@ impl Check<'_> {
             Some(raw::Encoding::Base64Url) => Encoding::Base64Url,
             Some(raw::Encoding::Hex) => Encoding::Hex,
         };
-        Some(SecretRef { name, encoding })
+        let secret = SecretRef { name, encoding };
+        self.secrets.push((path.to_owned(), secret.clone()));
+        Some(secret)
     }
 
     /// A secret that is text and so has no encoding.
