@@ -151,6 +151,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     let reload = Arc::new(tokio::sync::Notify::new());
     let reloading = tokio::spawn(reloader.run(Arc::clone(&reload)));
     let sweeping = tokio::spawn(sweep(Arc::clone(&service)));
+    let watching = tokio::spawn(service::watch_clock(service.clock.clone()));
     signals.wait_for_stop(&reload).await;
     tracing::info!("stopping: finishing what is in flight");
     service.draining.store(true, Ordering::Relaxed);
@@ -162,6 +163,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     closing.abort();
     reloading.abort();
     sweeping.abort();
+    watching.abort();
     report(drained);
     Ok(())
 }

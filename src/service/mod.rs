@@ -7,6 +7,7 @@ mod apps;
 mod browsers;
 mod callers;
 mod changes;
+mod clock_jumps;
 mod fingerprints;
 mod reload;
 mod verifiers;
@@ -32,6 +33,7 @@ use crate::upstream::UpstreamClient;
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
 pub use changes::SecretPrints;
+pub use clock_jumps::watch_clock;
 pub use fingerprints::Fingerprints;
 pub use reload::Reloader;
 
