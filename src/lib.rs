@@ -16,3 +16,4 @@ pub mod service;
 pub mod signing;
 pub mod telemetry;
 pub mod token;
+pub mod upstream;

@@ -59,6 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "token",
             "signing",
             "secrets",
+            "upstream",
             "random",
             "clock",
         ],
@@ -99,13 +100,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "identity",
-        &["token", "signing", "secrets", "random", "clock"],
+        &["token", "signing", "secrets", "upstream", "random", "clock"],
     ),
     ("limits", &["token", "clock"]),
     ("telemetry", &["token", "signing", "clock"]),
     ("token", &["signing", "clock"]),
     ("signing", &["secrets", "clock"]),
-    ("secrets", &["random", "clock"]),
+    // Some secrets are kept by another server.
+    ("secrets", &["upstream", "random", "clock"]),
+    ("upstream", &[]),
     ("random", &[]),
     ("clock", &[]),
 ];
@@ -128,6 +131,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
     ("rcgen", &["dev"]),
+    ("reqwest", &["telemetry", "upstream"]),
     ("toml", &["config"]),
     ("tower_governor", &["http"]),
     ("tracing_opentelemetry", &["telemetry"]),

@@ -75,7 +75,7 @@ fn every_good_sample_loads() {
 #[test]
 fn the_example_loads() {
     let config = load(&folder("config/example.toml")).unwrap();
-    assert_eq!(config.apps.len(), 2);
+    assert_eq!(config.apps.len(), 3);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod healthcheck;
 mod key;
 mod keys;
 mod openapi;
+mod running;
 mod schema;
 mod secret;
 mod serve;
@@ -35,7 +36,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Check the whole configuration and every secret, and print all that is wrong
-    Check(Configuration),
+    Check(check::Arguments),
     /// Try it out: a demo page, a token service and everything around it, on this machine alone
     Dev(dev::Arguments),
     /// Ask a running signet whether it is ready, for containers without a shell
@@ -91,7 +92,7 @@ impl From<std::io::Error> for Trouble {
 #[must_use]
 pub fn main() -> ExitCode {
     let ended = match CommandLine::parse().command {
-        Command::Check(configuration) => check::run(configuration),
+        Command::Check(arguments) => check::run(arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Healthcheck(configuration) => healthcheck::run(configuration),
         Command::Key(command) => key::run(&command),

@@ -21,7 +21,7 @@ use crate::telemetry::{self, Audit, Format, Sink, Traces};
 const SWEEP: Duration = Duration::from_secs(60);
 /// How long before the end of the grace requests are answered that are still in flight.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a start waits for commands that print secrets.
+/// How long a start waits for secrets that are fetched.
 const SECRETS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start waits for the limits' shared store.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
@@ -104,6 +104,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         snapshot,
         tls,
         seen,
+        secrets,
     } = loaded;
     let tls = tls.map(|identity| Arc::new(TlsSlot::new(identity)));
     let public = bind(config.server.listen)?;
@@ -146,10 +147,11 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
         Arc::new(Gauges::default()),
         stopped.clone(),
     ));
-    let reloader = Reloader::new(sources, config, seen, Arc::clone(&service), tls);
+    let reloader = Reloader::new(sources, config, seen, secrets, Arc::clone(&service), tls);
     let reload = Arc::new(tokio::sync::Notify::new());
     let reloading = tokio::spawn(reloader.run(Arc::clone(&reload)));
     let sweeping = tokio::spawn(sweep(Arc::clone(&service)));
+    let watching = tokio::spawn(service::watch_clock(service.clock.clone()));
     signals.wait_for_stop(&reload).await;
     tracing::info!("stopping: finishing what is in flight");
     service.draining.store(true, Ordering::Relaxed);
@@ -161,6 +163,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     closing.abort();
     reloading.abort();
     sweeping.abort();
+    watching.abort();
     report(drained);
     Ok(())
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
+use super::changes::Written;
 use crate::clock::Timestamp;
-use crate::secrets::{SecretCommand, SecretName, SecretRef};
+use crate::secrets::{Fetched, SecretName, SecretRef};
 use crate::signing::Algorithm;
 
 /// Everything that an operator configured, checked as far as it can be without the secrets' bytes.
@@ -31,7 +32,9 @@ pub struct Config {
     pub log: Log,
     pub(super) origins: Origins,
     pub(super) files: BTreeSet<PathBuf>,
-    pub(super) commands: Vec<SecretCommand>,
+    pub(super) fetched: Vec<Fetched>,
+    pub(super) secrets: Vec<(String, SecretRef)>,
+    pub(super) written: Written,
 }
 
 impl Config {
@@ -50,10 +53,16 @@ impl Config {
         &self.files
     }
 
-    /// Every command that prints one of its secrets.
+    /// Every secret that has to be fetched.
     #[must_use]
-    pub fn commands(&self) -> &[SecretCommand] {
-        &self.commands
+    pub fn fetched(&self) -> &[Fetched] {
+        &self.fetched
+    }
+
+    /// Every secret that is named, with the place where it is.
+    #[must_use]
+    pub fn secrets(&self) -> &[(String, SecretRef)] {
+        &self.secrets
     }
 
     /// The profile with this name.

@@ -7,6 +7,7 @@
 //! To add a setting: its key and doc comment in `raw`, its default in `config/default.toml`, its
 //! checked form in `checked` and what refuses it under `check`.
 
+mod changes;
 mod check;
 mod checked;
 mod environment;
@@ -21,6 +22,7 @@ mod walk;
 
 use std::path::Path;
 
+pub use changes::{Change, changes};
 pub use checked::{
     Admin, Allowed, App, Browser, Caller, CallerKey, Config, JwtKeys, Key, KeyMaterial, Limits,
     Log, LogFormat, LogLevel, Oidc, OnOutage, Pointers, Profile, Rate, RedisUrl, Resolver, Server,
@@ -98,8 +100,8 @@ fn read(
         return Ok((None, problems));
     };
     let walk = walk::Walk::new(schema(), layers::names(), fallback, &mut problems);
-    let (json, origins) = walk.run(&merged);
-    let raw: raw::Configuration = serde_json::from_value(json)
+    let (written, origins) = walk.run(&merged);
+    let raw: raw::Configuration = serde_json::from_value(written.json.clone())
         .map_err(|_| Problem::new(fallback, "", "has a shape that signet's own schema allows and its types don't: this is a fault of signet itself"))?;
     let check = check::Check {
         origins: &origins,
@@ -108,7 +110,10 @@ fn read(
         now,
         problems,
         files,
-        commands: Vec::new(),
+        fetched: Vec::new(),
+        secrets: Vec::new(),
+        written,
+        vault: None,
     };
     Ok(check.run(&raw))
 }

@@ -38,6 +38,9 @@ pub(super) struct Configuration {
     /// How often one may ask.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// What keeps secrets for signet.
+    #[serde(default)]
+    pub(super) secrets: Secrets,
     /// Token shapes beside the built-in `support-widget`, `kore` and `oauth`.
     #[serde(default)]
     pub(super) profiles: BTreeMap<String, Profile>,
@@ -147,7 +150,7 @@ pub(super) struct Key {
 #[serde(deny_unknown_fields)]
 #[schemars(extend(
     "x-names-a-secret" = true,
-    "oneOf" = [{ "required": ["env"] }, { "required": ["file"] }, { "required": ["command"] }]
+    "oneOf" = [{ "required": ["env"] }, { "required": ["file"] }, { "required": ["command"] }, { "required": ["vault"] }]
 ))]
 pub(super) struct Secret {
     /// The environment variable that holds it.
@@ -158,12 +161,71 @@ pub(super) struct Secret {
     pub(super) command: Option<Vec<String>>,
     /// command: the environment variables that it gets beside PATH.
     pub(super) variables: Option<Vec<String>>,
-    /// command: how often it is asked again; "5m" by default.
+    /// The field of an entry in `[secrets.vault]`, such as "kv/data/acme#secret".
+    pub(super) vault: Option<String>,
+    /// vault: the entry's version; the latest by default.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(super) version: Option<u32>,
+    /// command, vault: how often it is fetched again; "5m" by default.
     pub(super) refresh: Option<String>,
-    /// command: how long the last output may be used while it fails before signet isn't ready; "24h" by default.
+    /// command, vault: how long the last one may be used while its source fails before signet isn't ready; "24h" by default.
     pub(super) max_stale: Option<String>,
     /// How it is written there; "utf8" by default: its bytes as they stand.
     pub(super) encoding: Option<Encoding>,
+}
+
+/// What keeps secrets for signet.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secrets {
+    /// The Vault or OpenBao whose secrets are named by `vault`.
+    pub(super) vault: Option<Vault>,
+}
+
+/// A Vault or OpenBao, and one of three ways to get a token of it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Vault {
+    /// Its address, `https` (`http` on loopback only).
+    #[schemars(required)]
+    pub(super) address: Option<String>,
+    /// The namespace of the login and of every secret.
+    pub(super) namespace: Option<String>,
+    /// A file of PEM certificates that are trusted beside the system's.
+    pub(super) ca: Option<String>,
+    /// A token that somebody else makes and replaces, such as an agent.
+    pub(super) token: Option<Secret>,
+    /// The login of a role with its secret ID.
+    pub(super) approle: Option<AppRole>,
+    /// The login of a Kubernetes service account.
+    pub(super) kubernetes: Option<Kubernetes>,
+}
+
+/// The login of a role with its secret ID.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AppRole {
+    /// Where it is mounted; "approle" by default.
+    pub(super) mount: Option<String>,
+    /// The role's ID.
+    #[schemars(required)]
+    pub(super) role_id: Option<Secret>,
+    /// The role's secret ID.
+    #[schemars(required)]
+    pub(super) secret_id: Option<Secret>,
+}
+
+/// The login of a Kubernetes service account.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kubernetes {
+    /// Where it is mounted; "kubernetes" by default.
+    pub(super) mount: Option<String>,
+    /// The role's name in Vault.
+    #[schemars(required)]
+    pub(super) role: Option<String>,
+    /// The service account's token; by default the file where Kubernetes puts it.
+    pub(super) jwt: Option<Secret>,
 }
 
 /// How a secret is written.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::config::{Value, ValueKind};
 use serde_json::{Map, Value as Json};
 
+use super::changes::Written;
 use super::checked::Origins;
 use super::environment::variable;
 use super::problem::Problem;
@@ -25,6 +26,8 @@ pub(super) struct Walk<'a> {
     built_in: BTreeSet<&'a str>,
     problems: &'a mut Vec<Problem>,
     origins: Origins,
+    /// The paths of the tables that name a secret.
+    secrets: BTreeSet<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -40,6 +43,7 @@ impl<'a> Walk<'a> {
             schema,
             built_in: built_in.into_iter().collect(),
             problems,
+            secrets: BTreeSet::new(),
             origins: Origins {
                 by_path: BTreeMap::new(),
                 fallback: fallback.to_owned(),
@@ -48,15 +52,22 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks `merged` and gives what is left of it as JSON, without what was wrong.
-    pub(super) fn run(mut self, merged: &Value) -> (Json, Origins) {
+    pub(super) fn run(mut self, merged: &Value) -> (Written, Origins) {
         let json = self.value(self.schema, merged, "");
-        (json.unwrap_or_default(), self.origins)
+        let written = Written {
+            json: json.unwrap_or_default(),
+            secrets: self.secrets,
+        };
+        (written, self.origins)
     }
 
     fn value(&mut self, schema: &'a Json, value: &Value, path: &str) -> Option<Json> {
         let shape = Shape::read(self.schema, schema);
         let origin = self.origin(value, path);
         self.origins.by_path.insert(path.to_owned(), origin.clone());
+        if shape.secret {
+            self.secrets.insert(path.to_owned());
+        }
         match &value.kind {
             ValueKind::Table(entries) if shape.table.is_some() => {
                 Some(self.table(&shape, entries, path))

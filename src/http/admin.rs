@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, Request, Response, StatusCode};
 use axum::response::{Html, IntoResponse, Json};
 use axum::routing::get;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::client_ip::Client;
 use super::openapi::openapi;
@@ -29,6 +30,7 @@ pub fn admin(service: Arc<Service>) -> Router {
             "/docs",
             get(|| async { Html(openapi_page::render(&openapi())) }),
         )
+        .route("/changes", get(changes))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(|| async { Json(openapi()) }))
@@ -45,7 +47,7 @@ const SHOWN_PROBLEMS: usize = 20;
 async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     let draining = service.draining.load(Ordering::Relaxed);
     let snapshot = service.snapshot.load_full();
-    let stale = snapshot.commands.stale();
+    let stale = snapshot.fetcher.stale();
     let now = service.clock.now();
     // An RSA key takes a millisecond to sign.
     let probes = tokio::task::spawn_blocking(move || {
@@ -84,6 +86,24 @@ async fn ready(State(service): State<Arc<Service>>) -> Response<Body> {
     (status, Json(body)).into_response()
 }
 
+/// What a reload would change now, as far as it may be told: settings and the names of what else is another. It
+/// reads everything anew, so there is one such question at a time.
+async fn changes(State(service): State<Arc<Service>>) -> Response<Body> {
+    let nobody = || StatusCode::SERVICE_UNAVAILABLE.into_response();
+    let Some(previews) = service.previews.get() else {
+        return nobody();
+    };
+    let (sender, answer) = oneshot::channel();
+    if previews.try_send(sender).is_err() {
+        return nobody();
+    }
+    match answer.await {
+        Ok(Ok(changes)) => Json(json!({ "changes": changes })).into_response(),
+        Ok(Err(problems)) => Json(json!({ "problems": problems })).into_response(),
+        Err(_) => nobody(),
+    }
+}
+
 async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
     let snapshot = service.snapshot.load();
     let statistics = snapshot.limits.statistics();
@@ -108,7 +128,7 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
         store: statistics
             .store
             .map(|store| (store.up, store.outages, store.decided_without)),
-        stale_secrets: snapshot.commands.stale() as u64,
+        stale_secrets: snapshot.fetcher.stale() as u64,
         keys: snapshot
             .apps
             .values()

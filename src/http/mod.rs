@@ -37,7 +37,7 @@ pub use admin::admin;
 pub use layers::AddressGuard;
 pub use openapi::openapi;
 pub use route::TOKEN_ROUTES;
-pub use snapshot::{Browser, RefusedReload, Service, Snapshot};
+pub use snapshot::{Browser, Preview, RefusedReload, Service, Snapshot};
 
 use envelope::Context;
 use error::Failure;

@@ -1,12 +1,13 @@
 //! All that a request needs, in one immutable piece: a reload swaps the piece.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::layers::AddressGuard;
@@ -14,7 +15,7 @@ use crate::caller::Callers;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Resolver;
 use crate::limits::Limits;
-use crate::secrets::Commands;
+use crate::secrets::Fetcher;
 use crate::server::Gauges;
 use crate::telemetry::{Audit, Metrics};
 use crate::token::App;
@@ -33,8 +34,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// The limit per address, as a layer.
     pub address_guard: AddressGuard,
-    /// The commands that print its secrets.
-    pub commands: Arc<Commands>,
+    /// What fetches its secrets.
+    pub fetcher: Arc<Fetcher>,
     /// The service's own URL, the issuer in OAuth metadata.
     pub public_url: Option<String>,
     /// Whether cleartext is refused.
@@ -80,12 +81,17 @@ pub struct RefusedReload {
     pub problems: Vec<String>,
 }
 
+/// What a reload would change, a line for each; or everything for which it would be refused.
+pub type Preview = Result<Vec<String>, Vec<String>>;
+
 /// What lives as long as the process, and the snapshot of the moment.
 pub struct Service {
     /// The state that the next request sees.
     pub snapshot: ArcSwap<Snapshot>,
     /// The last reload, if it was refused.
     pub refused_reload: ArcSwapOption<RefusedReload>,
+    /// Who can say what a reload would change, if there is somebody.
+    pub previews: OnceLock<mpsc::Sender<oneshot::Sender<Preview>>>,
     /// The time.
     pub clock: Clock,
     /// The audit trail.

@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::mapping::{Pointers, Unmapped};
-use super::upstream::{Answer, UpstreamClient, UpstreamUrl};
 use super::{DEFAULT_RETRY_AFTER, SessionRequest, Unresolved};
 use crate::token::Identity;
+use crate::upstream::{Answer, UpstreamClient, UpstreamUrl};
 
 /// Headers that belong to one connection or one message (RFC 9110 sections 7.2, 7.6.1 and 8), or
 /// that signet itself writes.

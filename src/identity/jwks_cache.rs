@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::jwt_verifier::JwtRejected;
 use super::key_set::KeySet;
-use super::upstream::{UpstreamClient, UpstreamUrl};
+use crate::upstream::{UpstreamClient, UpstreamUrl};
 
 const MIN_INTERVAL: Duration = Duration::from_secs(6);
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(10 * 60);

@@ -14,7 +14,6 @@ mod key_set;
 mod mapping;
 mod trusted_header;
 mod unverified_jwt;
-mod upstream;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -31,7 +30,6 @@ pub use jwt_verifier::{BadVerifier, JwtRejected, JwtRules, JwtVerifier, KeySourc
 pub use key_set::{BadKeySet, KeySet};
 pub use mapping::{BadPointer, Pointer, Pointers};
 pub use trusted_header::TrustedHeader;
-pub use upstream::{BadRoots, BadUrl, UpstreamClient, UpstreamUrl};
 
 use crate::clock::Timestamp;
 use crate::token::Identity;

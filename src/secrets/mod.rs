@@ -1,11 +1,13 @@
-//! Where secret bytes come from: an environment variable, a file or a command, named in the configuration.
+//! Where secret bytes come from: an environment variable, a file, a command or Vault, named in the configuration.
 //!
 //! A [`SecretRef`] is only a name and may be kept and compared; a [`Secret`] is the bytes, cannot be
 //! printed and is wiped when dropped. No error here repeats a name or a path: people paste the
 //! secret itself where its name belongs, so errors say what is wrong and the configuration says where.
 
 mod command;
+mod fetcher;
 mod source;
+mod vault;
 mod weak;
 
 use std::fmt;
@@ -17,8 +19,10 @@ use zeroize::Zeroizing;
 
 use crate::random;
 
-pub use command::{Commands, SecretCommand};
+pub use command::SecretCommand;
+pub use fetcher::{Fetched, Fetcher, Origin};
 pub use source::{Encoding, SecretError, SecretName, SecretRef, Variables};
+pub use vault::{VaultError, VaultLogin, VaultSecret, VaultServer};
 pub use weak::Weakness;
 
 /// Secret bytes: unprintable, wiped when dropped, compared in constant time.

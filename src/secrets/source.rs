@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, PAD}
 use base64::{Engine, alphabet};
 use zeroize::Zeroizing;
 
-use super::{Commands, Secret, SecretCommand};
+use super::{Fetched, Fetcher, Secret, VaultError};
 
 /// The longest secret that is read, in bytes; a PEM file of an RSA-8192 key takes about 6,500.
 pub(super) const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -18,10 +18,10 @@ pub(super) const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// The name of a secret: where its bytes are, never the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretName {
-    /// What a command prints, which loses one trailing newline.
-    Command(Box<SecretCommand>),
     /// An environment variable.
     Env(String),
+    /// What a command prints, or what a secret manager keeps.
+    Fetched(Box<Fetched>),
     /// A file, which loses one trailing newline.
     File(PathBuf),
 }
@@ -82,6 +82,9 @@ pub enum SecretError {
         "the file that it names is not a regular file; name a file that holds the secret alone"
     )]
     NotAFile,
+    /// Nobody has asked its source yet.
+    #[error("the secret has not been fetched")]
+    NotFetched,
     /// The variable or the file doesn't exist.
     #[error("the {0} that it names does not exist; set it, or correct the name")]
     NotFound(&'static str),
@@ -91,19 +94,22 @@ pub enum SecretError {
     /// The operating system refused.
     #[error("the file that it names cannot be read ({0}); let signet's user read it")]
     Unreadable(std::io::ErrorKind),
+    /// Vault gave none.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 impl SecretRef {
-    /// Reads the secret; a command's is what it printed last. Blocks on the file system.
+    /// Reads the secret; of a fetched one the last good that `fetcher` has. Blocks on the file system.
     ///
     /// # Errors
     /// When it doesn't exist, is empty, too long, unreadable or not in its encoding.
-    pub fn read(&self, variables: &Variables, commands: &Commands) -> Result<Secret, SecretError> {
+    pub fn read(&self, variables: &Variables, fetcher: &Fetcher) -> Result<Secret, SecretError> {
         let raw = match &self.name {
-            SecretName::Command(command) => commands.output(command)?,
             SecretName::Env(name) => variables
                 .find(name)
                 .ok_or(SecretError::NotFound("environment variable"))?,
+            SecretName::Fetched(name) => fetcher.last_good(name)?,
             SecretName::File(path) => read_file(path)?,
         };
         let secret = self.encoding.decode(raw)?;
@@ -230,7 +236,7 @@ mod tests {
             name: SecretName::Env("NAME".to_owned()),
             encoding,
         }
-        .read(&variables, &Commands::default())
+        .read(&variables, &Fetcher::default())
     }
 
     #[test]
@@ -245,7 +251,7 @@ mod tests {
             let (_file, reference) = file(content);
             assert_eq!(
                 reference
-                    .read(&Variables::Process, &Commands::default())
+                    .read(&Variables::Process, &Fetcher::default())
                     .unwrap()
                     .expose(),
                 expected
@@ -291,7 +297,7 @@ mod tests {
             encoding: Encoding::Utf8,
         };
         let error = reference
-            .read(&Variables::Given(BTreeMap::new()), &Commands::default())
+            .read(&Variables::Given(BTreeMap::new()), &Fetcher::default())
             .unwrap_err();
         assert_eq!(error, SecretError::NotFound("environment variable"));
         assert!(!error.to_string().contains("hunter2"));
@@ -302,7 +308,7 @@ mod tests {
         let (_file, reference) = file(b"\n");
         assert_eq!(
             reference
-                .read(&Variables::Process, &Commands::default())
+                .read(&Variables::Process, &Fetcher::default())
                 .unwrap_err(),
             SecretError::Empty
         );
@@ -317,7 +323,7 @@ mod tests {
                 name: SecretName::File(path.to_owned()),
                 encoding: Encoding::Utf8,
             }
-            .read(&Variables::Process, &Commands::default())
+            .read(&Variables::Process, &Fetcher::default())
             .unwrap_err()
         };
         assert_eq!(read(folder.path()), SecretError::NotAFile);
@@ -337,7 +343,7 @@ mod tests {
         let (_file, reference) = file(&vec![b'x'; 64 * 1024 + 1]);
         assert_eq!(
             reference
-                .read(&Variables::Process, &Commands::default())
+                .read(&Variables::Process, &Fetcher::default())
                 .unwrap_err(),
             SecretError::TooLong
         );

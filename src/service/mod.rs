@@ -6,14 +6,16 @@
 mod apps;
 mod browsers;
 mod callers;
+mod changes;
+mod clock_jumps;
 mod fingerprints;
 mod reload;
 mod verifiers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -23,21 +25,24 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
-use crate::identity::UpstreamClient;
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
-use crate::secrets::{Commands, Encoding, Secret, SecretError, SecretName, SecretRef, Variables};
+use crate::secrets::{Encoding, Fetcher, Secret, SecretError, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
+use crate::upstream::UpstreamClient;
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
+pub use changes::SecretPrints;
+pub use clock_jumps::watch_clock;
 pub use fingerprints::Fingerprints;
 pub use reload::Reloader;
 
+use changes::Printer;
 use verifiers::Verifiers;
 
 /// In bytes: below it a pepper could be found by trying.
 const SHORTEST_PEPPER: usize = 32;
-/// The pauses between tries of a start whose commands fail: the first, and the longest.
+/// The pauses between tries of a start whose secrets can't be fetched: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -52,7 +57,8 @@ pub struct Sources {
     /// The time.
     pub clock: Clock,
     upstream: UpstreamClient,
-    commands: Arc<Commands>,
+    fetcher: Arc<Fetcher>,
+    printer: Printer,
 }
 
 /// One state of the service, checked and ready to serve.
@@ -65,6 +71,8 @@ pub struct Loaded {
     pub tls: Option<TlsIdentity>,
     /// The files that it was made from, as they were just before.
     pub seen: Fingerprints,
+    /// What tells whether a secret is another next time.
+    pub secrets: SecretPrints,
 }
 
 impl Sources {
@@ -85,8 +93,22 @@ impl Sources {
             variables,
             clock,
             upstream: UpstreamClient::new(None)?,
-            commands: Arc::default(),
+            fetcher: Arc::default(),
+            printer: Printer::new(),
         })
+    }
+
+    /// The same sources, of which nothing has been fetched yet.
+    fn afresh(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            environment: self.environment.clone(),
+            variables: self.variables.clone(),
+            clock: self.clock.clone(),
+            upstream: self.upstream.clone(),
+            fetcher: Arc::default(),
+            printer: self.printer.clone(),
+        }
     }
 
     /// Reads, checks and tests everything. What of `previous` is the same goes on: limit counters, key caches.
@@ -97,8 +119,8 @@ impl Sources {
         self.load_with(previous, false)
     }
 
-    /// The first load of a service: where a command fails, it is tried anew for as long as `patience`, since
-    /// the store that it asks may be starting as well.
+    /// The first load of a service: a secret that can't be fetched is tried anew for as long as `patience`, since
+    /// the store that keeps it may be starting as well.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
@@ -107,27 +129,27 @@ impl Sources {
         let mut pause = FIRST_PAUSE;
         loop {
             let loaded = self.load(None);
-            let give_up = began.elapsed() + pause >= patience || !self.commands.missing();
-            if loaded.is_ok() || give_up {
+            let left = patience.saturating_sub(began.elapsed());
+            if loaded.is_ok() || left.is_zero() || !self.fetcher.missing() {
                 return loaded;
             }
-            std::thread::sleep(pause);
+            std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// A reload; `at_once` asks commands whose output is still fresh, too.
+    /// A reload; `at_once` fetches secrets that are still fresh, too.
     fn load_again(&self, previous: &Snapshot, at_once: bool) -> Result<Loaded, Problems> {
         self.load_with(Some(previous), at_once)
     }
 
-    /// Asks the commands that are due; whether one prints another secret.
+    /// Fetches the secrets that are due; whether one is another now.
     fn refresh(&self) -> bool {
-        self.commands.refresh(&self.variables)
+        self.fetcher.refresh(&self.variables)
     }
 
     fn secret(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
-        reference.read(&self.variables, &self.commands)
+        reference.read(&self.variables, &self.fetcher)
     }
 
     fn load_with(&self, previous: Option<&Snapshot>, at_once: bool) -> Result<Loaded, Problems> {
@@ -142,8 +164,8 @@ impl Sources {
         let Some(config) = config else {
             return Err(problems.into());
         };
-        self.commands
-            .fetch(config.commands(), at_once, &self.variables);
+        self.fetcher
+            .fetch(config.fetched(), at_once, &self.variables);
         let tls = load_tls(&config, self, &mut problems);
         let signing = apps::load(&config, self, &mut problems);
         let mut verifiers = Verifiers::new(self, previous);
@@ -153,7 +175,7 @@ impl Sources {
         let (Some(limits), true) = (limits, problems.is_empty()) else {
             return Err(problems.into());
         };
-        self.commands.keep_only(config.commands());
+        self.fetcher.keep_only(config.fetched());
         let server = &config.server;
         let snapshot = Snapshot {
             address_guard: AddressGuard::new(
@@ -165,7 +187,7 @@ impl Sources {
             browsers,
             callers,
             limits,
-            commands: Arc::clone(&self.commands),
+            fetcher: Arc::clone(&self.fetcher),
             public_url: server.public_url.clone(),
             require_https: server.require_https,
             trusted_proxies: server.trusted_proxies.clone(),
@@ -174,6 +196,7 @@ impl Sources {
             max_in_flight: server.max_in_flight,
         };
         Ok(Loaded {
+            secrets: self.printer.print(&config, self),
             config,
             snapshot,
             tls,
@@ -188,6 +211,7 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
     Arc::new(Service {
         snapshot: ArcSwap::from_pointee(snapshot),
         refused_reload: ArcSwapOption::empty(),
+        previews: OnceLock::new(),
         clock,
         audit,
         metrics: Metrics::new(TOKEN_ROUTES),

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::changes::{Described, changes, needs_restart};
 use super::fingerprints::Fingerprints;
-use super::{Loaded, Sources};
+use super::{Loaded, SecretPrints, Sources};
 use crate::config::Config;
-use crate::http::{RefusedReload, Service};
+use crate::http::{Preview, RefusedReload, Service};
 use crate::server::TlsSlot;
 
 /// How often the files are looked at. Looking sees every kind of change: renames, writes in place and
@@ -19,47 +20,65 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Watches everything that the configuration was made from.
 pub struct Reloader {
     sources: Arc<Sources>,
-    config: Config,
+    /// The state that serves.
+    now: Described,
+    /// The files as they were when they were last looked at for a reload, be it a refused one.
     seen: Fingerprints,
     service: Arc<Service>,
     tls: Option<Arc<TlsSlot>>,
+    previews: mpsc::Receiver<oneshot::Sender<Preview>>,
 }
 
 impl Reloader {
-    /// A reloader of a service that runs with `config`, which was made from files as they were `seen`.
+    /// A reloader of a service that runs with `config`, which was made from files as they were `seen` and
+    /// from `secrets`.
     #[must_use]
     pub fn new(
         sources: Sources,
         config: Config,
         seen: Fingerprints,
+        secrets: SecretPrints,
         service: Arc<Service>,
         tls: Option<Arc<TlsSlot>>,
     ) -> Self {
+        let (sender, previews) = mpsc::channel(1);
+        // Somebody else's would go on; there is one reloader in a process.
+        let _ = service.previews.set(sender);
         Self {
             sources: Arc::new(sources),
-            config,
+            now: Described {
+                config,
+                secrets,
+                tls: tls.is_some(),
+            },
             seen,
             service,
             tls,
+            previews,
         }
     }
 
-    /// Reloads whenever `asked` says so, or a file or what a command prints has changed, for as long as
+    /// Reloads whenever `asked` says so, or a file or a fetched secret has changed, for as long as
     /// it is polled.
     pub async fn run(self, asked: Arc<Notify>) {
-        let printed = Notify::new();
-        let refreshing = refresh_forever(Arc::clone(&self.sources), &printed);
+        let fetched = Notify::new();
+        let refreshing = refresh_forever(Arc::clone(&self.sources), &fetched);
         tokio::select! {
             () = refreshing => (),
-            () = self.watch(&asked, &printed) => (),
+            () = self.watch(&asked, &fetched) => (),
         }
     }
 
-    async fn watch(mut self, asked: &Notify, printed: &Notify) {
+    async fn watch(mut self, asked: &Notify, fetched: &Notify) {
         loop {
             let (told, due) = tokio::select! {
                 () = asked.notified() => (true, true),
-                () = printed.notified() => (false, true),
+                () = fetched.notified() => (false, true),
+                Some(answer) = self.previews.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(self.preview().await);
+                    continue;
+                }
                 () = tokio::time::sleep(LOOK_EVERY) => (false, false),
             };
             let now = self.look().await;
@@ -70,13 +89,28 @@ impl Reloader {
     }
 
     async fn look(&self) -> Option<Fingerprints> {
-        let files: Vec<PathBuf> = self.config.watched_files().iter().cloned().collect();
+        let files: Vec<PathBuf> = self.now.config.watched_files().iter().cloned().collect();
         tokio::task::spawn_blocking(move || Fingerprints::of(&files))
             .await
             .ok()
     }
 
-    /// Loads anew; `told` by the operator, it asks every command again. `before` is how the files were.
+    /// What a reload would change, or why it would be refused. Everything is fetched for this alone: what a
+    /// reload would find as good as new stays as it is.
+    async fn preview(&self) -> Preview {
+        let sources = self.sources.afresh();
+        let loading = tokio::task::spawn_blocking(move || sources.load(None));
+        let loaded = loading
+            .await
+            .map_err(|_| vec!["loading panicked".to_owned()])?;
+        let loaded = loaded.map_err(|problems| {
+            let told = problems.into_iter().map(|it| it.to_string());
+            told.collect::<Vec<_>>()
+        })?;
+        Ok(changes(&self.now, &loaded.into()))
+    }
+
+    /// Loads anew; `told` by the operator, it fetches every secret again. `before` is how the files were.
     async fn reload(&mut self, told: bool, before: Option<Fingerprints>) {
         let sources = Arc::clone(&self.sources);
         let previous = self.service.snapshot.load_full();
@@ -122,36 +156,14 @@ impl Reloader {
             snapshot,
             tls,
             seen,
+            secrets,
         } = loaded;
-        for (setting, changed) in [
-            (
-                "server.listen",
-                config.server.listen != self.config.server.listen,
-            ),
-            (
-                "admin.listen",
-                config.admin.listen != self.config.admin.listen,
-            ),
-            (
-                "server.max_connections",
-                config.server.max_connections != self.config.server.max_connections,
-            ),
-            (
-                "server.shutdown_grace",
-                config.server.shutdown_grace != self.config.server.shutdown_grace,
-            ),
-            (
-                "server.tls (on or off)",
-                tls.is_some() != self.tls.is_some(),
-            ),
-            ("log", config.log != self.config.log),
-        ] {
-            if changed {
-                tracing::warn!(
-                    setting,
-                    "`{setting}` has changed and needs a restart; the rest is reloaded"
-                );
-            }
+        let speaks_tls = tls.is_some();
+        for setting in needs_restart(&self.now.config, &config, speaks_tls != self.now.tls) {
+            tracing::warn!(
+                setting,
+                "`{setting}` has changed and needs a restart; the rest is reloaded"
+            );
         }
         if let (Some(slot), Some(identity)) = (&self.tls, tls) {
             slot.replace(identity);
@@ -159,24 +171,29 @@ impl Reloader {
         self.service.snapshot.store(Arc::new(snapshot));
         self.service.refused_reload.store(None);
         self.service.metrics.count_reload(true);
-        self.config = config;
         self.seen = seen;
+        self.now = Described {
+            config,
+            secrets,
+            // One that is off stays off.
+            tls: self.tls.is_some(),
+        };
         tracing::info!(
-            apps = self.config.apps.len(),
-            callers = self.config.callers.len(),
+            apps = self.now.config.apps.len(),
+            callers = self.now.config.callers.len(),
             "reloaded the configuration"
         );
     }
 }
 
-/// Asks the commands that are due again and again, and rings when one prints another secret.
-async fn refresh_forever(sources: Arc<Sources>, printed: &Notify) {
+/// Fetches the secrets that are due again and again, and rings when one is another.
+async fn refresh_forever(sources: Arc<Sources>, fetched: &Notify) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let sources = Arc::clone(&sources);
         let asking = tokio::task::spawn_blocking(move || sources.refresh());
         if asking.await.unwrap_or(false) {
-            printed.notify_one();
+            fetched.notify_one();
         }
     }
 }

@@ -9,9 +9,10 @@ use secrecy::SecretSlice;
 use super::Sources;
 use crate::config::JwtKeys;
 use crate::http::Snapshot;
-use crate::identity::{JwksCache, JwtRules, JwtVerifier, KeySet, KeySource, Resolver, UpstreamUrl};
+use crate::identity::{JwksCache, JwtRules, JwtVerifier, KeySet, KeySource, Resolver};
 use crate::secrets::{Encoding, SecretName, SecretRef};
 use crate::signing::Algorithm;
+use crate::upstream::UpstreamUrl;
 
 /// A setting below the table in question, and what is wrong with it.
 pub(super) type Wrong = (&'static str, String);

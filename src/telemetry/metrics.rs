@@ -235,7 +235,7 @@ impl Metrics {
         );
         registry.register(
             "secrets_stale",
-            "Secrets that are older than their max_stale, because the commands that print them fail",
+            "Secrets that are older than their max_stale, because where they are fetched from fails",
             self.stale_secrets.clone(),
         );
         registry.register(

@@ -206,7 +206,7 @@ fn variables_by_path_add_to_what_the_plain_ones_make() {
     assert_eq!(
         found.unwrap_err(),
         "SIGNET__APPS__DEFAULT__CLIENT_ID: apps.default.client_id: SIGNET_CLIENT_ID sets it too; unset one of the two\n\
-         SIGNET_CLIENT_SECRET: apps.default.secret: names several places; keep one of env, file and command"
+         SIGNET_CLIENT_SECRET: apps.default.secret: names several places; keep one of env, file, command and vault"
     );
 }
 

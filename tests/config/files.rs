@@ -41,9 +41,9 @@ fn the_file_can_be_named_by_a_variable_and_the_argument_wins() {
     let example = folder("config/example.toml");
     let named = |path: &Path| Environment::from_iter([("SIGNET_CONFIG", path)]);
     let config = config::load(None, &named(&example), NOW).unwrap();
-    assert_eq!(config.apps.len(), 2);
+    assert_eq!(config.apps.len(), 3);
     let config = config::load(Some(&example), &named(Path::new("/no/such")), NOW).unwrap();
-    assert_eq!(config.apps.len(), 2);
+    assert_eq!(config.apps.len(), 3);
     let found = config::load(None, &named(Path::new("/no/such")), NOW).unwrap_err();
     assert_eq!(
         found.to_string(),
@@ -81,7 +81,9 @@ fn relative_paths_start_at_the_files_folder_and_every_file_is_watched() {
             "desk.key",
             "everything.toml",
             "jwks.json",
-            "tls.crt"
+            "tls.crt",
+            "vault-ca.pem",
+            "vault-secret-id"
         ]
     );
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use signet::config::{
-    Allowed, CallerKey, JwtKeys, LogFormat, LogLevel, OnOutage, RedisUrl, Resolver, Store,
+    Allowed, CallerKey, JwtKeys, KeyMaterial, LogFormat, LogLevel, OnOutage, RedisUrl, Resolver,
+    Store,
 };
-use signet::secrets::SecretName;
+use signet::secrets::{Origin, SecretName, VaultLogin};
 use signet::signing::Algorithm;
 
 use super::{folder, load};
@@ -200,4 +201,48 @@ fn the_built_in_profiles_are_the_contracts() {
         config.profile("kore").unwrap().audience.as_deref(),
         Some("https://idproxy.kore.com/authorize")
     );
+}
+
+#[test]
+fn a_secret_in_vault_is_a_path_a_field_and_a_server() {
+    let config = load(&folder("tests/config/good/everything.toml")).unwrap();
+    let app = config
+        .apps
+        .iter()
+        .find(|app| app.name == "vaulted")
+        .unwrap();
+    let KeyMaterial::Secret(secret) = &app.keys[0].material else {
+        panic!("{:?}", app.keys[0]);
+    };
+    let SecretName::Fetched(fetched) = &secret.name else {
+        panic!("{secret:?}");
+    };
+    let Origin::Vault(vault) = &fetched.from else {
+        panic!("{fetched:?}");
+    };
+    assert_eq!(
+        (vault.path.as_str(), vault.field.as_str(), vault.version),
+        ("team/kv/data/acme/chat", "signing key", Some(3))
+    );
+    assert_eq!(
+        (fetched.refresh, fetched.max_stale),
+        (Duration::from_secs(60), Duration::from_secs(3600))
+    );
+    let server = &vault.server;
+    assert_eq!(
+        server.address.as_str(),
+        "https://vault.example.com:8200/behind/a/proxy"
+    );
+    assert_eq!(server.namespace.as_deref(), Some("team-a/chat"));
+    let base = folder("tests/config/good");
+    assert_eq!(server.ca, Some(base.join("vault-ca.pem")));
+    assert_eq!(
+        server.login,
+        VaultLogin::AppRole {
+            mount: "logins/approle".into(),
+            role_id: SecretName::Env("VAULT_ROLE_ID".into()),
+            secret_id: SecretName::File(base.join("vault-secret-id")),
+        }
+    );
+    assert_eq!(config.fetched(), [(**fetched).clone()]);
 }

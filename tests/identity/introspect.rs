@@ -9,9 +9,10 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
 use signet::identity::{
     BadForwardHeaders, Introspect, IntrospectSettings, Pointers, Resolver, SessionRequest,
-    Unresolved, UpstreamClient, UpstreamUrl,
+    Unresolved,
 };
 use signet::token::Identity;
+use signet::upstream::{UpstreamClient, UpstreamUrl};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 

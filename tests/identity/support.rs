@@ -27,7 +27,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use serde_json::{Value, json};
 use signet::clock::Timestamp;
-use signet::identity::{UpstreamClient, UpstreamUrl};
+use signet::upstream::{UpstreamClient, UpstreamUrl};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Interval;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Signet, Site, secret, signed_by};
+use crate::support::{Site, secret, signed_by};
 
 /// A site whose secret is printed by a script, which prints what is in `store` and fails without it.
 fn site(settings: &str) -> Site {
@@ -15,18 +15,6 @@ fn site(settings: &str) -> Site {
 
 fn empty(site: &Site) {
     std::fs::remove_file(site.path("store")).unwrap();
-}
-
-/// Until readiness is `status`.
-fn until_ready_is(signet: &Signet, status: u16) -> serde_json::Value {
-    for _ in 0..300 {
-        let (now, told) = signet.readiness();
-        if now == status {
-            return told;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("readiness never became {status}:\n{}", signet.log());
 }
 
 #[test]
@@ -47,7 +35,7 @@ fn a_store_that_is_down_leaves_the_last_secret_until_it_is_too_old() {
     let mark = signet.mark();
     empty(&site);
     signet.wait_for(mark, "a secret is not refreshed, the last good one goes on");
-    let told = until_ready_is(&signet, 503);
+    let told = signet.until_ready_is(503);
     assert_eq!(
         (&told["ready"], &told["staleSecrets"]),
         (&false.into(), &1.into())
@@ -59,7 +47,7 @@ fn a_store_that_is_down_leaves_the_last_secret_until_it_is_too_old() {
     assert!(signed_by(&signet.token("usr_2"), &secret(0)));
 
     site.write("store", &secret(1));
-    until_ready_is(&signet, 200);
+    signet.until_ready_is(200);
     let log = signet.log();
     assert!(
         !log.contains(&secret(0)) && !log.contains(&secret(1)),

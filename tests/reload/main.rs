@@ -4,6 +4,8 @@
 mod commands;
 mod faults;
 mod load;
+mod preview;
 mod schedule;
 mod support;
+mod vault;
 mod watching;

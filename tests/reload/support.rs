@@ -203,6 +203,18 @@ impl Signet {
         (status, serde_json::from_str(&body).unwrap())
     }
 
+    /// Waits until readiness is `status`, and gives what it tells then.
+    pub(crate) fn until_ready_is(&self, status: u16) -> Value {
+        for _ in 0..300 {
+            let (now, told) = self.readiness();
+            if now == status {
+                return told;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("readiness never became {status}:\n{}", self.log());
+    }
+
     pub(crate) fn metric(&self, name: &str) -> Option<String> {
         let (_, text) = self.admin("/metrics");
         let line = text

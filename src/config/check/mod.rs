@@ -10,18 +10,21 @@ mod profiles;
 mod secrets;
 mod server;
 mod session;
+mod vault;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::Written;
 use super::checked::{Config, Log, Origins};
 use super::problem::Problem;
 use super::raw;
 use super::text::{self, Reading};
 use super::walk::child;
 use crate::clock::Timestamp;
-use crate::secrets::SecretCommand;
+use crate::secrets::{Fetched, SecretRef, VaultServer};
 
 /// What a check needs to know, and what it has found so far.
 pub(super) struct Check<'a> {
@@ -33,13 +36,20 @@ pub(super) struct Check<'a> {
     pub(super) now: Timestamp,
     pub(super) problems: Vec<Problem>,
     pub(super) files: BTreeSet<PathBuf>,
-    pub(super) commands: Vec<SecretCommand>,
+    pub(super) fetched: Vec<Fetched>,
+    pub(super) secrets: Vec<(String, SecretRef)>,
+    pub(super) written: Written,
+    /// The server that `vault` secrets are kept by.
+    pub(super) vault: Option<Arc<VaultServer>>,
 }
 
 impl Check<'_> {
     /// Checks everything. There may be a configuration beside its problems: whoever needs no more of it
     /// than the parts that are in order, to find what else is wrong, may look at it.
     pub(super) fn run(mut self, raw: &raw::Configuration) -> (Option<Config>, Vec<Problem>) {
+        self.vault = (raw.secrets.vault.as_ref())
+            .and_then(|vault| self.vault(vault))
+            .map(Arc::new);
         let server = self.server(&raw.server, &raw.admin);
         let profiles = self.profiles(&raw.profiles);
         let apps = self.apps(&raw.apps, &raw.server, &profiles);
@@ -60,7 +70,9 @@ impl Check<'_> {
                 log: log?,
                 origins: origins.clone(),
                 files: self.files,
-                commands: self.commands,
+                fetched: self.fetched,
+                secrets: self.secrets,
+                written: self.written,
             })
         })();
         if checked.is_none() && self.problems.is_empty() {

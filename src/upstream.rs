@@ -5,11 +5,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
-use reqwest::{Response, Url, redirect};
+use reqwest::{RequestBuilder, Response, Url, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -109,46 +111,94 @@ impl UpstreamClient {
 
     /// Sends `GET url` with `headers`, and reads the body of a 200 up to 64 KiB. All of it
     /// together takes at most `timeout`.
-    pub(super) async fn ask(
+    ///
+    /// # Errors
+    /// [`Unanswered`] when nothing came that can be used.
+    pub async fn ask(
         &self,
         url: &UpstreamUrl,
         headers: HeaderMap,
         timeout: Duration,
     ) -> Result<Answer, Unanswered> {
-        let answer = async {
-            let response = self.0.get(url.0.clone()).headers(headers).send().await?;
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let body = match status {
-                200 => read(response).await?,
-                _ => Vec::new(),
-            };
-            Ok(Answer {
-                status,
-                headers,
-                body,
-            })
-        };
-        tokio::time::timeout(timeout, answer)
-            .await
-            .unwrap_or(Err(Unanswered::TimedOut))
+        let question = self.0.get(url.0.clone()).headers(headers);
+        send(question, &[200], timeout).await
+    }
+
+    /// The same where a 404 has something to say as well.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when nothing came that can be used.
+    pub async fn look_up(
+        &self,
+        url: &UpstreamUrl,
+        headers: HeaderMap,
+        timeout: Duration,
+    ) -> Result<Answer, Unanswered> {
+        let question = self.0.get(url.0.clone()).headers(headers);
+        send(question, &[200, 404], timeout).await
+    }
+
+    /// The same with `POST` and a body, which is wiped once it is sent.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when nothing came that can be used.
+    pub async fn tell(
+        &self,
+        url: &UpstreamUrl,
+        headers: HeaderMap,
+        body: Zeroizing<Vec<u8>>,
+        timeout: Duration,
+    ) -> Result<Answer, Unanswered> {
+        let message = self.0.post(url.0.clone()).headers(headers);
+        send(message.body(Bytes::from_owner(body)), &[200], timeout).await
     }
 }
 
-/// What an upstream said.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    /// Empty unless the status is 200.
-    pub(super) body: Vec<u8>,
+/// Sends it, and reads the answer's body if its status is one of `with_body`.
+async fn send(
+    question: RequestBuilder,
+    with_body: &[u16],
+    timeout: Duration,
+) -> Result<Answer, Unanswered> {
+    let answer = async {
+        let response = question.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = if with_body.contains(&status) {
+            read(response).await?
+        } else {
+            Zeroizing::default()
+        };
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    };
+    tokio::time::timeout(timeout, answer)
+        .await
+        .unwrap_or(Err(Unanswered::TimedOut))
 }
 
-/// Why an upstream said nothing that can be used.
+/// What an upstream said.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Empty unless the question says that this status has one.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// Why an upstream said nothing that can be used. No message repeats the address or an answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+pub enum Unanswered {
+    /// There was no connection, or it broke.
     #[error("could not be asked: {0}")]
     Failed(String),
+    /// It took longer than it may.
     #[error("did not answer in time")]
     TimedOut,
+    /// Its body was longer than 64 KiB.
     #[error("answered with more than {MAX_BODY_BYTES} bytes")]
     TooLong,
 }
@@ -168,8 +218,11 @@ impl From<reqwest::Error> for Unanswered {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Unanswered> {
-    let mut body = Vec::new();
+async fn read(mut response: Response) -> Result<Zeroizing<Vec<u8>>, Unanswered> {
+    // As large as it says, so that it is not moved and leaves no copy behind.
+    let length = response.content_length().unwrap_or(0);
+    let length = usize::try_from(length).map_or(MAX_BODY_BYTES, |it| it.min(MAX_BODY_BYTES));
+    let mut body = Zeroizing::new(Vec::with_capacity(length));
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(Unanswered::TooLong);
