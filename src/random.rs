@@ -24,8 +24,8 @@ thread_local! {
     static UNUSED: RefCell<([u8; POOL], usize)> = const { RefCell::new(([0; POOL], 0)) };
 }
 
-/// Draws `N` random bytes, at most 1,024, for IDs that nobody must guess: as good as [`bytes`] and cheaper,
-/// since one draw serves many. For keys and secrets take [`bytes`], which leaves nothing lying in wait.
+/// Draws `N` random bytes, at most 1,024, for IDs that nobody must guess: as good as [`bytes()`] and cheaper,
+/// since one draw serves many. For keys and secrets take [`bytes()`], which leaves nothing lying in wait.
 #[must_use]
 pub fn id<const N: usize>() -> [u8; N] {
     const { assert!(N <= POOL) };

@@ -1,4 +1,4 @@
-//! The protocol against a stand-in that answers as real servers were seen to.
+//! The protocol against a stand-in that answers in the shape that Vault documents and RustyVault was seen to give.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
