@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::task::Poll;
 
 use aws_lc_rs::hmac;
@@ -134,6 +134,7 @@ impl Signet {
     }
 
     pub(crate) fn configured(toml: &str, settings: &[(&str, &str)]) -> Self {
+        listen_to_everything();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("signet.toml");
         let keys = [
@@ -559,4 +560,13 @@ impl io::Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// `tracing` asks once for each place that logs whether anybody listens, and keeps the answer: were it asked on a
+/// test's thread where nobody does, a test that reads the log might find nothing in it.
+fn listen_to_everything() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
+    });
 }
