@@ -10,9 +10,8 @@ use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
-use signet::identity::{
-    Introspect, IntrospectSettings, Pointers, Resolver, SessionRequest, UpstreamClient,
-};
+use signet::identity::{Introspect, IntrospectSettings, Pointers, Resolver, SessionRequest};
+use signet::upstream::UpstreamClient;
 use signet_fuzz::{NOW, assert_within_bounds};
 
 const STATUSES: [&str; 8] = [
