@@ -1,5 +1,7 @@
 //! Reading `Authorization`: bearer keys and HTTP Basic, and nothing that is neither.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
@@ -13,14 +15,29 @@ use crate::secrets::Secret;
 const MAX_BYTES: usize = 8 * 1024 + 16;
 
 /// Credentials as the request brought them, not yet believed.
-pub(super) struct Presented {
+pub(super) struct Presented<'a> {
     /// The caller's name, which Basic brings and Bearer doesn't.
-    pub(super) name: Option<String>,
-    pub(super) key: Secret,
+    pub(super) name: Option<Cow<'a, str>>,
+    pub(super) key: PresentedKey<'a>,
 }
 
-impl Presented {
-    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, Unproven> {
+/// A key where it stands, or what had to be decoded to read it.
+pub(super) enum PresentedKey<'a> {
+    Decoded(Secret),
+    InPlace(&'a [u8]),
+}
+
+impl PresentedKey<'_> {
+    pub(super) fn expose(&self) -> &[u8] {
+        match self {
+            Self::Decoded(key) => key.expose(),
+            Self::InPlace(key) => key,
+        }
+    }
+}
+
+impl<'a> Presented<'a> {
+    pub(super) fn from_headers(headers: &'a HeaderMap) -> Result<Self, Unproven> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(Unproven::Missing)?;
         // Two credentials are an ambiguity that a proxy and we might settle differently.
@@ -38,7 +55,7 @@ impl Presented {
         } else if scheme.eq_ignore_ascii_case("bearer") {
             Ok(Self {
                 name: None,
-                key: Secret::from(credentials),
+                key: PresentedKey::InPlace(credentials.as_bytes()),
             })
         } else if scheme.eq_ignore_ascii_case("basic") {
             basic(credentials)
@@ -48,10 +65,10 @@ impl Presented {
     }
 }
 
-impl Presented {
+impl Presented<'_> {
     /// Basic credentials whose halves are form-urlencoded, as RFC 6749 section 2.3.1 wants them of OAuth
     /// clients; `None` where that makes no difference.
-    pub(super) fn form_decoded(&self) -> Option<Self> {
+    pub(super) fn form_decoded(&self) -> Option<Presented<'static>> {
         let name = self.name.as_deref()?;
         let encoded = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b'%' | b'+'));
         if !encoded(name.as_bytes()) && !encoded(self.key.expose()) {
@@ -62,14 +79,14 @@ impl Presented {
             text.map_or_else(String::new, |(text, _)| text.into_owned())
         };
         let key = Zeroizing::new(decoded(self.key.expose()));
-        Some(Self {
-            name: Some(decoded(name.as_bytes())),
-            key: Secret::from(key.as_str()),
+        Some(Presented {
+            name: Some(decoded(name.as_bytes()).into()),
+            key: PresentedKey::Decoded(Secret::from(key.as_str())),
         })
     }
 }
 
-fn basic(credentials: &str) -> Result<Presented, Unproven> {
+fn basic(credentials: &str) -> Result<Presented<'static>, Unproven> {
     let mut decoded = Zeroizing::new(STANDARD.decode(credentials).map_err(|_| Unproven::Wrong)?);
     let colon = decoded
         .iter()
@@ -84,8 +101,8 @@ fn basic(credentials: &str) -> Result<Presented, Unproven> {
         Err(Unproven::Wrong)
     } else {
         Ok(Presented {
-            name: Some(name),
-            key: Secret::new(key),
+            name: Some(name.into()),
+            key: PresentedKey::Decoded(Secret::new(key)),
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::token::Policy;
 
 pub use workload::Workload;
 
-use credentials::Presented;
+use credentials::{Presented, PresentedKey};
 
 /// The fewest bytes of a caller's key.
 pub const MIN_KEY_BYTES: usize = 32;
@@ -158,7 +158,7 @@ impl Callers {
         }
     }
 
-    fn may_be_workload(&self, presented: &Presented) -> bool {
+    fn may_be_workload(&self, presented: &Presented<'_>) -> bool {
         let dots = || presented.key.expose().iter().filter(|byte| **byte == b'.');
         !self.workloads.is_empty() && presented.name.is_none() && dots().count() == 2
     }
@@ -206,12 +206,12 @@ impl Callers {
     /// When they are nobody's.
     pub fn authenticate_form(&self, name: &str, key: &Secret) -> Result<&Arc<Caller>, Unproven> {
         self.prove(&Presented {
-            name: Some(name.to_owned()),
-            key: key.clone(),
+            name: Some(name.into()),
+            key: PresentedKey::InPlace(key.expose()),
         })
     }
 
-    fn prove(&self, presented: &Presented) -> Result<&Arc<Caller>, Unproven> {
+    fn prove(&self, presented: &Presented<'_>) -> Result<&Arc<Caller>, Unproven> {
         let digest = KeyDigest::of(presented.key.expose());
         // Looks at every key, so that the time taken says nothing about which one matched.
         let mut found = u32::MAX;

@@ -1,11 +1,14 @@
 //! Reading a request's body and what its headers say of it.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::BytesMut;
+use futures_util::poll;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -28,7 +31,12 @@ pub(super) async fn read(
     if announced.is_some_and(|length| length > max) {
         return Err(Failure::BodyTooLarge(max));
     }
-    tokio::time::timeout(patience, gather(body, max))
+    let mut gathering = pin!(gather(body, max));
+    // What came in together with its head, as nearly all bodies do, needs no alarm.
+    if let Poll::Ready(gathered) = poll!(gathering.as_mut()) {
+        return gathered;
+    }
+    tokio::time::timeout(patience, gathering)
         .await
         .unwrap_or(Err(Failure::RequestTimeout))
 }

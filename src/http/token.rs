@@ -140,13 +140,10 @@ pub(super) fn anonymous_id() -> String {
 }
 
 /// The answer that carries a token, in the form that the client wants.
-pub(super) fn carry(mut minted: Minted, headers: &HeaderMap) -> Response<Body> {
+pub(super) fn carry(minted: Minted, headers: &HeaderMap) -> Response<Body> {
     let (kind, body) = match body::bare_token_wanted(headers) {
         Some(kind) => (kind, Body::from(minted.token.expose().to_owned())),
-        None => (
-            "application/json",
-            Body::from(std::mem::take(&mut *minted.answer)),
-        ),
+        None => ("application/json", Body::from(minted.answer)),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

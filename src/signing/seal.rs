@@ -6,13 +6,13 @@ use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use super::Key;
 use super::key::Signer;
 
-/// A sealed token. It has no `Display` and its `Debug` prints nothing; it is wiped when dropped.
-pub struct Jwt(Zeroizing<String>);
+/// A sealed token. It has no `Display` and its `Debug` prints nothing. It isn't wiped when dropped: it is made
+/// to be given away, and the buffers through which it leaves aren't wiped either.
+pub struct Jwt(String);
 
 impl Jwt {
     /// The token as text, for the answer that carries it.
@@ -111,9 +111,8 @@ impl Key {
     /// # Errors
     /// When the signature can't be made; nothing is said of the reason.
     pub fn seal(&self, header: &EncodedHeader, claims: &[u8]) -> Result<Jwt, SealError> {
-        // Room for everything at once: growing would leave copies behind that nobody wipes.
         let capacity = header.0.len() + claims.len().div_ceil(3) * 4 + 1 + self.signature_room();
-        let mut text = Zeroizing::new(Vec::with_capacity(capacity));
+        let mut text = Vec::with_capacity(capacity);
         text.extend_from_slice(header.0.as_bytes());
         append_base64url(&mut text, claims);
         match &self.signer {
@@ -138,8 +137,7 @@ impl Key {
                 append_signature(&mut text, signature.as_ref());
             }
         }
-        let text = String::from_utf8(std::mem::take(&mut *text));
-        Ok(Jwt(Zeroizing::new(text.expect("base64url is ASCII"))))
+        Ok(Jwt(String::from_utf8(text).expect("base64url is ASCII")))
     }
 
     /// Verifies a token's signature and algorithm, and gives its claims. Times are not looked at.
@@ -181,7 +179,7 @@ fn append_signature(text: &mut Vec<u8>, signature: &[u8]) {
     append_base64url(text, signature);
 }
 
-/// In place: `encode_string` goes through a buffer that it looks at once more, and nobody wipes.
+/// In place: `encode_string` goes through a buffer that it looks at once more.
 fn append_base64url(text: &mut Vec<u8>, bytes: &[u8]) {
     let start = text.len();
     let length =
@@ -194,6 +192,8 @@ fn append_base64url(text: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
     use crate::secrets::Secret;
     use crate::signing::{Algorithm, KeyError, KeyId};

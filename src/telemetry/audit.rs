@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Format, Sink};
 use crate::clock::Timestamp;
+use crate::token::append_quoted;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +137,7 @@ fn json(entry: &Entry<'_>, timestamp: &str, line: &mut Vec<u8>) {
     ] {
         if let Some(value) = value {
             line.extend_from_slice(name.as_bytes());
-            serde_json::to_writer(&mut *line, value).expect("a Vec takes every text");
+            append_quoted(line, value);
         }
     }
     if let Some(seconds) = entry.lifetime_seconds {

@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeroize::Zeroizing;
 
 use super::app::App;
 use super::policy::{Denial, DenialCode, Grant};
@@ -28,8 +27,8 @@ pub struct Dice {
 pub struct Minted {
     /// The token.
     pub token: Jwt,
-    /// The JSON answer that carries it; wiped when dropped.
-    pub answer: Zeroizing<Vec<u8>>,
+    /// The JSON answer that carries it.
+    pub answer: Vec<u8>,
     /// `exp`.
     pub expires_at: Timestamp,
     /// The seconds from the moment of minting to `exp`.
@@ -115,7 +114,7 @@ pub fn mint_with(
         }));
     }
     values.token = token.expose();
-    let mut answer = Zeroizing::new(Vec::with_capacity(token.len() + 256));
+    let mut answer = Vec::with_capacity(token.len() + 256);
     app.answer().write(&values, &mut answer).map_err(denied)?;
     Ok(Minted {
         answer,

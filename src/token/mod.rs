@@ -8,6 +8,7 @@ mod json;
 mod mint;
 mod policy;
 mod profile;
+mod quoted;
 mod request;
 #[cfg(test)]
 mod samples;
@@ -20,5 +21,6 @@ pub use json::{Json, NotJson};
 pub use mint::{Dice, MAX_TOKEN_BYTES, MintError, Minted, mint, mint_with};
 pub use policy::{Allowed, Denial, DenialCode, Finding, Grant, Policy, Witness};
 pub use profile::{Profile, ProfileProblem, ProfileSource};
+pub use quoted::append_quoted;
 pub use request::{Asked, Fault, Given};
 pub use text::{TextFault, check_email, check_text};

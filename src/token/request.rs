@@ -162,32 +162,30 @@ impl<'a> Asked<'a> {
         self.anonymous.as_ref().is_some_and(|given| given.value)
     }
 
+    /// Each name stands here a second time, as the constant by which the request's member is known from now on.
     fn take(&mut self, name: &str, value: Json<'a>, faults: &mut Vec<Fault>) {
-        let Some(name) = NAMES.iter().find(|known| **known == name).copied() else {
-            faults.push(Fault::new(At::member(name), unknown_member(name)));
-            return;
-        };
+        let up_to = |max_bytes| move |value, at: At<'_>| text(value, max_bytes, at);
         match name {
-            "app" => put(&mut self.app, name, value, faults, |value, at| {
-                text(value, 64, at)
-            }),
-            "tenantId" | "clientId" => {
-                put(&mut self.client_id, name, value, faults, |value, at| {
-                    text(value, 200, at)
-                })
-            }
-            "userId" | "identity" => put(&mut self.user_id, name, value, faults, |value, at| {
-                text(value, 200, at)
-            }),
-            "userEmail" | "email" => put(&mut self.email, name, value, faults, email),
-            "userRoles" | "roles" => put(&mut self.roles, name, value, faults, roles),
-            "plan" => put(&mut self.plan, name, value, faults, |value, at| {
-                text(value, 80, at)
-            }),
-            "isAnonymous" => put(&mut self.anonymous, name, value, faults, boolean),
-            "attributes" => put(&mut self.attributes, name, value, faults, attributes),
-            "ttl" => put(&mut self.ttl_seconds, name, value, faults, seconds),
-            _ => unreachable!("every name of the list is read above"),
+            "app" => put(&mut self.app, "app", value, faults, up_to(64)),
+            "attributes" => put(
+                &mut self.attributes,
+                "attributes",
+                value,
+                faults,
+                attributes,
+            ),
+            "clientId" => put(&mut self.client_id, "clientId", value, faults, up_to(200)),
+            "email" => put(&mut self.email, "email", value, faults, email),
+            "identity" => put(&mut self.user_id, "identity", value, faults, up_to(200)),
+            "isAnonymous" => put(&mut self.anonymous, "isAnonymous", value, faults, boolean),
+            "plan" => put(&mut self.plan, "plan", value, faults, up_to(80)),
+            "roles" => put(&mut self.roles, "roles", value, faults, roles),
+            "tenantId" => put(&mut self.client_id, "tenantId", value, faults, up_to(200)),
+            "ttl" => put(&mut self.ttl_seconds, "ttl", value, faults, seconds),
+            "userEmail" => put(&mut self.email, "userEmail", value, faults, email),
+            "userId" => put(&mut self.user_id, "userId", value, faults, up_to(200)),
+            "userRoles" => put(&mut self.roles, "userRoles", value, faults, roles),
+            _ => faults.push(Fault::new(At::member(name), unknown_member(name))),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::identity::Identity;
 use super::profile::ProfileProblem;
+use super::quoted::append_quoted;
 
 /// Where a placeholder's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -371,9 +372,9 @@ impl Node {
                 if !inner.write(values, &mut text)? {
                     return Ok(false);
                 }
-                write_string(
-                    std::str::from_utf8(&text).expect("what is written is UTF-8"),
+                append_quoted(
                     out,
+                    std::str::from_utf8(&text).expect("what is written is UTF-8"),
                 );
             }
             Self::List(items) => write_between(
@@ -416,7 +417,7 @@ impl Node {
                 if absent {
                     return Ok(false);
                 }
-                write_string(&text, out);
+                append_quoted(out, &text);
             }
         }
         Ok(true)
@@ -448,8 +449,15 @@ fn write_between<'n>(
     Ok(())
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a string is always JSON, and a Vec takes it");
+fn write_list(texts: &[String], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        append_quoted(out, text);
+    }
+    out.push(b']');
 }
 
 fn write_number(number: i64, out: &mut Vec<u8>) {
@@ -509,16 +517,9 @@ impl Source {
             }
             Some(Found::Json(value)) => serde_json::to_writer(out, value)
                 .expect("a value is always JSON, and a Vec takes it"),
-            Some(Found::List(items)) => serde_json::to_writer(out, items)
-                .expect("a list is always JSON, and a Vec takes it"),
+            Some(Found::List(items)) => write_list(items, out),
             Some(Found::Number(number)) => write_number(number, out),
-            // A token is base64url and dots; nothing in it can want an escape.
-            Some(Found::Text(token)) if *self == Self::Token => {
-                out.push(b'"');
-                out.extend_from_slice(token.as_bytes());
-                out.push(b'"');
-            }
-            Some(Found::Text(text)) => write_string(text, out),
+            Some(Found::Text(text)) => append_quoted(out, text),
         }
         true
     }

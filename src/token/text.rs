@@ -35,8 +35,10 @@ pub fn check_text(text: &str, max_bytes: usize) -> Result<(), TextFault> {
     if text.len() > max_bytes {
         return Err(TextFault::TooLong(max_bytes));
     }
-    // Nearly every text is visible ASCII, which is seen at a glance.
-    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    // Nearly every text is visible ASCII, which is seen at a glance: without a way out, many bytes at a time.
+    let plain = text
+        .bytes()
+        .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
     let forbidden = |c: char| {
         matches!(
             get_general_category(c),
@@ -65,25 +67,29 @@ pub fn check_email(text: &str) -> Result<(), TextFault> {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return Err(TextFault::NotAnAddress);
     };
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label
-                .chars()
-                .all(|c| c.is_alphanumeric() || c == '-' || !c.is_ascii() && !c.is_whitespace())
+    // Byte by byte, as all that is looked for is ASCII but for white space, of which there is more.
+    let label = |label: &[u8]| {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || !byte.is_ascii();
+        (1..=63).contains(&label.len())
+            && !label.starts_with(b"-")
+            && !label.ends_with(b"-")
+            && label.iter().all(fits)
     };
-    let local_fits = !local.is_empty()
-        && local.len() <= 64
-        && local.chars().all(|c| {
-            !c.is_whitespace()
-                && !matches!(
-                    c,
-                    '@' | '"' | '(' | ')' | ',' | ':' | ';' | '<' | '>' | '[' | ']' | '\\'
-                )
-        });
-    if local_fits && domain.split('.').all(label) {
+    let special = |byte: u8| {
+        matches!(
+            byte,
+            b'@' | b'"' | b'(' | b')' | b',' | b':' | b';' | b'<' | b'>' | b'[' | b']' | b'\\'
+        )
+    };
+    let spaced = || {
+        text.bytes().any(|byte| byte == b' ')
+            || !text.is_ascii() && text.contains(char::is_whitespace)
+    };
+    if (1..=64).contains(&local.len())
+        && !local.bytes().any(special)
+        && domain.as_bytes().split(|byte| *byte == b'.').all(label)
+        && !spaced()
+    {
         Ok(())
     } else {
         Err(TextFault::NotAnAddress)
