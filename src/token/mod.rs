@@ -2,6 +2,7 @@
 
 mod app;
 mod at;
+mod eight;
 mod fit;
 mod identity;
 mod json;

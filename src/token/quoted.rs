@@ -1,10 +1,12 @@
 //! A text as a JSON string (RFC 8259 section 7), fast for the texts that need no escape.
 
+use super::eight;
+
 /// Appends `text` to `out` in quotation marks, escaped where it must be.
 pub fn append_quoted(out: &mut Vec<u8>, text: &str) {
-    // Without a way out, so that the compiler looks at many bytes at a time.
-    let plain = |all, byte| all & (byte >= b' ') & (byte != b'"') & (byte != b'\\');
-    if text.bytes().fold(true, plain) {
+    let escaped =
+        |eight| eight::controls(eight) | eight::equal(eight, b'"') | eight::equal(eight, b'\\');
+    if !eight::any(text, escaped) {
         out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());

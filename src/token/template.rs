@@ -519,6 +519,12 @@ impl Source {
                 .expect("a value is always JSON, and a Vec takes it"),
             Some(Found::List(items)) => write_list(items, out),
             Some(Found::Number(number)) => write_number(number, out),
+            // A token is base64url and dots; nothing in it can want an escape.
+            Some(Found::Text(token)) if *self == Self::Token => {
+                out.push(b'"');
+                out.extend_from_slice(token.as_bytes());
+                out.push(b'"');
+            }
             Some(Found::Text(text)) => append_quoted(out, text),
         }
         true

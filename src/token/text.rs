@@ -2,6 +2,8 @@
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
+use super::eight;
+
 /// What is wrong with a string; the message goes to the client and repeats nothing of the string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextFault {
@@ -35,10 +37,10 @@ pub fn check_text(text: &str, max_bytes: usize) -> Result<(), TextFault> {
     if text.len() > max_bytes {
         return Err(TextFault::TooLong(max_bytes));
     }
-    // Nearly every text is visible ASCII, which is seen at a glance: without a way out, many bytes at a time.
-    let plain = text
-        .bytes()
-        .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
+    // Nearly every text is visible ASCII, which is seen at a glance.
+    let invisible =
+        |eight| eight::controls(eight) | eight::equal(eight, 0x7f) | eight::beyond_ascii(eight);
+    let plain = !eight::any(text, invisible);
     let forbidden = |c: char| {
         matches!(
             get_general_category(c),
@@ -78,17 +80,24 @@ pub fn check_email(text: &str) -> Result<(), TextFault> {
     let special = |byte: u8| {
         matches!(
             byte,
-            b'@' | b'"' | b'(' | b')' | b',' | b':' | b';' | b'<' | b'>' | b'[' | b']' | b'\\'
+            b' ' | b'@'
+                | b'"'
+                | b'('
+                | b')'
+                | b','
+                | b':'
+                | b';'
+                | b'<'
+                | b'>'
+                | b'['
+                | b']'
+                | b'\\'
         )
-    };
-    let spaced = || {
-        text.bytes().any(|byte| byte == b' ')
-            || !text.is_ascii() && text.contains(char::is_whitespace)
     };
     if (1..=64).contains(&local.len())
         && !local.bytes().any(special)
         && domain.as_bytes().split(|byte| *byte == b'.').all(label)
-        && !spaced()
+        && (text.is_ascii() || !text.contains(char::is_whitespace))
     {
         Ok(())
     } else {
