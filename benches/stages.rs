@@ -89,7 +89,7 @@ fn read(body: &[u8]) -> (Asked<'_>, Vec<signet::token::Fault>) {
     Asked::read(Json::parse(body).expect("the body is JSON"))
 }
 
-fn granted(policy: &Policy, asked: Asked<'_>) -> Grant {
+fn granted<'a>(policy: &Policy, asked: Asked<'a>) -> Grant<'a> {
     let app = policy
         .choose_app(&asked, &mut ())
         .expect("it is the caller's");
@@ -98,7 +98,7 @@ fn granted(policy: &Policy, asked: Asked<'_>) -> Grant {
         .expect("everything is allowed")
 }
 
-fn minted(policy: &Policy, grant: &Grant) -> Minted {
+fn minted(policy: &Policy, grant: &Grant<'_>) -> Minted {
     mint(&policy.apps[0], grant, Some("shop"), DICE, NOW).expect("the key signs")
 }
 

@@ -32,15 +32,15 @@ fuzz_target!(|text: &[u8]| {
     };
     let text = |name: &str| user.get(name).and_then(Value::as_str).map(str::to_owned);
     let roles = user.get("roles").and_then(Value::as_array).map(|roles| {
-        let text = |role: &Value| role.as_str().unwrap_or_default().to_owned();
+        let text = |role: &Value| role.as_str().unwrap_or_default().to_owned().into();
         roles.iter().map(text).collect()
     });
     let grant = Grant {
         identity: Identity {
-            user_id: text("id").unwrap_or_default(),
-            email: text("email"),
+            user_id: text("id").unwrap_or_default().into(),
+            email: text("email").map(Into::into),
             roles,
-            plan: text("plan"),
+            plan: text("plan").map(Into::into),
             anonymous: user.contains_key("anonymous"),
             attributes: user.clone().into_iter().collect(),
         },

@@ -88,7 +88,7 @@ pub(super) async fn decide_and_mint(
     // Before another service is asked for keys.
     passage.settle().await?;
     let identity = identify(service, snapshot, app, asked.subject_token).await?;
-    trail.user = Some(identity.user_id.clone());
+    trail.user = Some(identity.user_id.to_string());
     let grant = caller.policy.decide_vouched(app, identity, scope)?;
     passage
         .admit_user(app.name().as_str(), &grant.identity.user_id)
@@ -379,7 +379,7 @@ async fn identify(
     snapshot: &Snapshot,
     app: &App,
     subject_token: &str,
-) -> Result<Identity, Failure> {
+) -> Result<Identity<'static>, Failure> {
     let browser = snapshot.browsers.get(app.name().as_str());
     let Some(Resolver::Jwt(session)) = browser.map(|browser| &browser.resolver) else {
         return Err(Denial::of(

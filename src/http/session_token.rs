@@ -89,7 +89,7 @@ async fn issue_token(
         Err(unresolved) if unresolved.is_no_session() && browser.allow_anonymous => None,
         Err(unresolved) => return Err(unresolved.into()),
     };
-    trail.user = known.as_ref().map(|identity| identity.user_id.clone());
+    trail.user = known.as_ref().map(|identity| identity.user_id.to_string());
 
     // Does the page agree.
     let body = body::read(
@@ -102,7 +102,7 @@ async fn issue_token(
     let said = Said::read(context.body, &body)?;
     warn_of_secret(browser, &said);
     let identity = agree(browser, &said, known)?;
-    trail.user = Some(identity.user_id.clone());
+    trail.user = Some(identity.user_id.to_string());
 
     // How often for one user. An anonymous user is new each time; the address bounds those.
     if !identity.anonymous {
@@ -253,7 +253,11 @@ fn warn_of_secret(browser: &Browser, said: &Said<'_>) {
 }
 
 /// The identity that the token is about, if what the body says can stand beside it.
-fn agree(browser: &Browser, said: &Said<'_>, known: Option<Identity>) -> Result<Identity, Failure> {
+fn agree(
+    browser: &Browser,
+    said: &Said<'_>,
+    known: Option<Identity<'static>>,
+) -> Result<Identity<'static>, Failure> {
     let app = &browser.app;
     if said
         .client_id
@@ -305,7 +309,7 @@ fn agree(browser: &Browser, said: &Said<'_>, known: Option<Identity>) -> Result<
         // A page that names somebody expects that somebody's session: logging in is what helps.
         None if said.identity.is_some() && !says_anonymous => Err(Failure::LoginRequired),
         None => Ok(Identity {
-            user_id: anonymous_id(),
+            user_id: anonymous_id().into(),
             anonymous: true,
             ..Identity::default()
         }),

@@ -113,7 +113,7 @@ async fn decide_and_mint(
 pub(super) async fn mint_off_thread(
     service: &Service,
     app: &Arc<App>,
-    grant: Grant,
+    grant: Grant<'_>,
     caller: Option<Arc<str>>,
 ) -> Result<Minted, MintError> {
     let now = service.clock.now();
@@ -125,6 +125,7 @@ pub(super) async fn mint_off_thread(
         .is_some_and(|key| key.algorithm().is_slow())
     {
         let app = Arc::clone(app);
+        let grant = grant.into_owned();
         let minting = move || span.in_scope(|| mint(&app, &grant, caller.as_deref(), dice, now));
         tokio::task::spawn_blocking(minting)
             .await

@@ -8,9 +8,9 @@ use crate::token::Identity;
 
 /// An anonymous identity with a user ID of 128 random bits.
 #[must_use]
-pub fn anonymous() -> Identity {
+pub fn anonymous() -> Identity<'static> {
     Identity {
-        user_id: format!("anon_{}", URL_SAFE_NO_PAD.encode(random::id::<16>())),
+        user_id: format!("anon_{}", URL_SAFE_NO_PAD.encode(random::id::<16>())).into(),
         anonymous: true,
         ..Identity::default()
     }

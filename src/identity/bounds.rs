@@ -1,5 +1,7 @@
 //! What a value from a session may look like before a token is made of it.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::token::{Identity, TextFault, check_email, check_text};
@@ -36,7 +38,7 @@ impl BadMember {
 /// The first member that breaks a rule.
 pub fn check_session_identity(identity: &Identity) -> Result<(), BadMember> {
     let check = |member, max_bytes| {
-        move |text: &String| {
+        move |text: &Cow<'_, str>| {
             check_text(text, max_bytes).map_err(|fault| BadMember::new(member, fault))
         }
     };
@@ -84,9 +86,9 @@ mod tests {
 
     use super::*;
 
-    fn user(user_id: &str) -> Identity {
+    fn user(user_id: &str) -> Identity<'_> {
         Identity {
-            user_id: user_id.to_owned(),
+            user_id: user_id.into(),
             ..Identity::default()
         }
     }
@@ -98,29 +100,30 @@ mod tests {
     #[test]
     fn values_at_their_longest_pass_and_one_byte_more_is_refused() {
         let longest = Identity {
-            user_id: "u".repeat(200),
-            email: Some("a@example.com".to_owned()),
-            roles: Some(vec!["r".repeat(80); 30]),
-            plan: Some("p".repeat(80)),
+            user_id: "u".repeat(200).into(),
+            email: Some("a@example.com".into()),
+            roles: Some(vec!["r".repeat(80).into(); 30]),
+            plan: Some("p".repeat(80).into()),
             ..Identity::default()
         };
         assert_eq!(check_session_identity(&longest), Ok(()));
 
-        let too_long = user(&"u".repeat(201));
+        let long = "u".repeat(201);
+        let too_long = user(&long);
         assert_eq!(refused(&too_long), "`user_id` must have at most 200 bytes");
-        let roles = Some(vec!["r".to_owned(); 31]);
+        let roles = Some(vec!["r".into(); 31]);
         let too_many = Identity {
             roles,
             ..longest.clone()
         };
         assert_eq!(refused(&too_many), "`roles` must have at most 30 items");
-        let roles = Some(vec!["r".repeat(81)]);
+        let roles = Some(vec!["r".repeat(81).into()]);
         let too_long = Identity {
             roles,
             ..longest.clone()
         };
         assert_eq!(refused(&too_long), "`roles` must have at most 80 bytes");
-        let plan = Some("p".repeat(81));
+        let plan = Some("p".repeat(81).into());
         let too_long = Identity { plan, ..longest };
         assert_eq!(refused(&too_long), "`plan` must have at most 80 bytes");
     }
@@ -128,7 +131,7 @@ mod tests {
     #[test]
     fn deceiving_text_is_refused_wherever_it_stands() {
         let deceiving = "a\u{202e}b";
-        let text = || Some(deceiving.to_owned());
+        let text = || Some(deceiving.into());
         let attribute = |value| [("room".to_owned(), value)].into();
         for (member, identity) in [
             ("user_id", user(deceiving)),
@@ -142,7 +145,7 @@ mod tests {
             (
                 "roles",
                 Identity {
-                    roles: Some(vec![deceiving.to_owned()]),
+                    roles: Some(vec![deceiving.into()]),
                     ..user("u")
                 },
             ),
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_email_must_be_an_address() {
-        let email = Some("nobody".to_owned());
+        let email = Some("nobody".into());
         assert_eq!(
             refused(&Identity { email, ..user("u") }),
             "`email` must be an email address"

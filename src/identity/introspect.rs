@@ -108,7 +108,7 @@ impl Introspect {
     pub(super) async fn resolve(
         &self,
         request: &SessionRequest<'_>,
-    ) -> Result<Identity, Unresolved> {
+    ) -> Result<Identity<'static>, Unresolved> {
         let mut headers = self.forwarded(request.headers);
         if headers.is_empty() {
             return Err(Unresolved::no_session(
@@ -162,7 +162,7 @@ impl Introspect {
         forwarded
     }
 
-    fn identity(&self, answer: &Answer) -> Result<Identity, Unresolved> {
+    fn identity(&self, answer: &Answer) -> Result<Identity<'static>, Unresolved> {
         match answer.status {
             200 => {}
             401 | 403 => {

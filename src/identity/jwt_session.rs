@@ -49,7 +49,7 @@ impl JwtSession {
         &self,
         request: &SessionRequest<'_>,
         now: Timestamp,
-    ) -> Result<Identity, Unresolved> {
+    ) -> Result<Identity<'static>, Unresolved> {
         let token = match &self.presented {
             Presented::Bearer => bearer(request.headers)?,
             Presented::Cookie(name) => cookie(request.headers, name)?,
@@ -64,7 +64,11 @@ impl JwtSession {
     /// [`Unresolved::NoSession`] for a token that doesn't hold or names no user,
     /// [`Unresolved::Unavailable`] when the keys can't be had or the issuer wrote an identity that
     /// no token may carry.
-    pub async fn identify(&self, token: &str, now: Timestamp) -> Result<Identity, Unresolved> {
+    pub async fn identify(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Identity<'static>, Unresolved> {
         let claims = self
             .verifier
             .verify(token, now)

@@ -1,5 +1,6 @@
 //! From a JSON document to an identity, by JSON Pointers (RFC 6901).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -69,7 +70,7 @@ impl From<BadMember> for Unmapped {
 impl Pointers {
     /// The identity that `document` describes, within the bounds of [`check_session_identity`].
     /// `null` is the same as absent everywhere, and so is `""` for the parts that may be absent.
-    pub(super) fn identity(&self, document: &Value) -> Result<Identity, Unmapped> {
+    pub(super) fn identity(&self, document: &Value) -> Result<Identity<'static>, Unmapped> {
         let find = |pointer: &Pointer| {
             document
                 .pointer(&pointer.0)
@@ -86,7 +87,7 @@ impl Pointers {
         let user_id = match find(&self.user_id) {
             None => return Err(Unmapped::NoUser),
             // Database keys are numbers in many sessions.
-            Some(Value::Number(id)) if !id.is_f64() => id.to_string(),
+            Some(Value::Number(id)) if !id.is_f64() => id.to_string().into(),
             Some(value) => text("user_id", value)?,
         };
         if user_id.is_empty() {
@@ -109,14 +110,14 @@ impl Pointers {
     }
 }
 
-fn text(member: &'static str, value: &Value) -> Result<String, BadMember> {
+fn text(member: &'static str, value: &Value) -> Result<Cow<'static, str>, BadMember> {
     match value {
-        Value::String(text) => Ok(text.clone()),
+        Value::String(text) => Ok(text.clone().into()),
         _ => Err(BadMember::new(member, "must be a string")),
     }
 }
 
-fn texts(value: &Value) -> Result<Vec<String>, BadMember> {
+fn texts(value: &Value) -> Result<Vec<Cow<'static, str>>, BadMember> {
     let Value::Array(items) = value else {
         return Err(BadMember::new("roles", "must be an array of strings"));
     };
@@ -160,10 +161,7 @@ mod tests {
         let identity = pointers().identity(&document).unwrap();
         assert_eq!(identity.user_id, "usr_1");
         assert_eq!(identity.email.as_deref(), Some("a@example.com"));
-        assert_eq!(
-            identity.roles,
-            Some(vec!["user".to_owned(), "agent".to_owned()])
-        );
+        assert_eq!(identity.roles, Some(vec!["user".into(), "agent".into()]));
         assert_eq!(identity.plan.as_deref(), Some("pro"));
         assert!(!identity.anonymous);
         assert_eq!(identity.attributes["room"], 7);
@@ -194,7 +192,7 @@ mod tests {
         assert_eq!(
             identity,
             Identity {
-                user_id: "usr_1".to_owned(),
+                user_id: "usr_1".into(),
                 ..Identity::default()
             }
         );

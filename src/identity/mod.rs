@@ -80,7 +80,7 @@ impl Resolver {
         &self,
         request: &SessionRequest<'_>,
         now: Timestamp,
-    ) -> Result<Identity, Unresolved> {
+    ) -> Result<Identity<'static>, Unresolved> {
         match self {
             Self::Anonymous => Ok(anonymous()),
             Self::Introspect(resolver) => resolver.resolve(request).await,

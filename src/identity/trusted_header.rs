@@ -18,7 +18,10 @@ pub struct TrustedHeader {
 }
 
 impl TrustedHeader {
-    pub(super) fn resolve(&self, request: &SessionRequest<'_>) -> Result<Identity, Unresolved> {
+    pub(super) fn resolve(
+        &self,
+        request: &SessionRequest<'_>,
+    ) -> Result<Identity<'static>, Unresolved> {
         if !request.peer_is_trusted_proxy {
             return Err(Unresolved::no_session(
                 "the request doesn't come from a trusted proxy",
@@ -43,13 +46,13 @@ impl TrustedHeader {
             .flatten();
 
         let identity = Identity {
-            user_id: user_id.to_owned(),
-            email: email.filter(|email| !email.is_empty()).map(str::to_owned),
+            user_id: user_id.to_owned().into(),
+            email: (email.filter(|email| !email.is_empty())).map(|email| email.to_owned().into()),
             roles: roles.map(|list| {
                 let items = list.split(',').map(str::trim);
                 items
                     .filter(|role| !role.is_empty())
-                    .map(str::to_owned)
+                    .map(|role| role.to_owned().into())
                     .collect()
             }),
             ..Identity::default()
@@ -92,7 +95,10 @@ mod tests {
 
     use super::*;
 
-    fn resolve(headers: &[(&'static str, &[u8])], trusted: bool) -> Result<Identity, Unresolved> {
+    fn resolve(
+        headers: &[(&'static str, &[u8])],
+        trusted: bool,
+    ) -> Result<Identity<'static>, Unresolved> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
@@ -121,10 +127,7 @@ mod tests {
         .unwrap();
         assert_eq!(identity.user_id, "usr_1");
         assert_eq!(identity.email.as_deref(), Some("a@example.com"));
-        assert_eq!(
-            identity.roles,
-            Some(vec!["user".to_owned(), "agent".to_owned()])
-        );
+        assert_eq!(identity.roles, Some(vec!["user".into(), "agent".into()]));
         assert!(!identity.anonymous);
     }
 

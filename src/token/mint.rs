@@ -56,7 +56,7 @@ pub enum MintError {
 /// When the profile needs a value that the grant lacks, the token would be longer than 4 KiB, or no key signs.
 pub fn mint(
     app: &App,
-    grant: &Grant,
+    grant: &Grant<'_>,
     caller: Option<&str>,
     dice: Dice,
     now: Timestamp,
@@ -70,7 +70,7 @@ pub fn mint(
 /// As [`mint`]; a key that isn't there is [`MintError::NoKey`].
 pub fn mint_with(
     app: &App,
-    grant: &Grant,
+    grant: &Grant<'_>,
     caller: Option<&str>,
     dice: Dice,
     now: Timestamp,

@@ -52,13 +52,25 @@ pub struct Policy {
 
 /// A decision to issue: for whom and for how long.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Grant {
+pub struct Grant<'a> {
     /// Whom the token is about.
-    pub identity: Identity,
+    pub identity: Identity<'a>,
     /// `exp - iat`, in seconds.
     pub ttl_seconds: i64,
     /// The scope that an OAuth client is given.
     pub scope: Option<String>,
+}
+
+impl Grant<'_> {
+    /// The same on its own, without the request.
+    #[must_use]
+    pub fn into_owned(self) -> Grant<'static> {
+        Grant {
+            identity: self.identity.into_owned(),
+            ttl_seconds: self.ttl_seconds,
+            scope: self.scope,
+        }
+    }
 }
 
 /// Why a request is refused, in the words of the error codes.
@@ -236,14 +248,14 @@ impl Policy {
     ///
     /// # Errors
     /// Every member that is out of order; or, when all are in order, every one that the policy refuses.
-    pub fn decide(
+    pub fn decide<'a>(
         &self,
         app: &App,
-        asked: Asked<'_>,
+        asked: Asked<'a>,
         mut faults: Vec<Fault>,
         anonymous_id: impl FnOnce() -> String,
         witness: &mut impl Witness,
-    ) -> Result<Grant, Denial> {
+    ) -> Result<Grant<'a>, Denial> {
         let profile = app.profile();
         faults.extend(fit::uncarried(profile, &asked));
         faults.extend(fit::lacking(profile, &asked, &faults));
@@ -257,7 +269,7 @@ impl Policy {
         let ttl_seconds = self.check(app, &asked, witness)?;
         let anonymous = asked.is_anonymous();
         let user_id = match asked.user_id {
-            Some(given) => given.value.into_owned(),
+            Some(given) => given.value,
             None => {
                 witness.saw(|| {
                     filled(
@@ -266,20 +278,14 @@ impl Policy {
                         "a fresh random ID for an anonymous user",
                     )
                 });
-                anonymous_id()
+                anonymous_id().into()
             }
         };
         let identity = Identity {
             user_id,
-            email: asked.email.map(|given| given.value.into_owned()),
-            roles: asked.roles.map(|given| {
-                given
-                    .value
-                    .into_iter()
-                    .map(std::borrow::Cow::into_owned)
-                    .collect()
-            }),
-            plan: asked.plan.map(|given| given.value.into_owned()),
+            email: asked.email.map(|given| given.value),
+            roles: asked.roles.map(|given| given.value),
+            plan: asked.plan.map(|given| given.value),
             anonymous,
             attributes: asked
                 .attributes
@@ -304,12 +310,12 @@ impl Policy {
     ///
     /// # Errors
     /// Everything that the policy refuses.
-    pub fn decide_vouched(
+    pub fn decide_vouched<'a>(
         &self,
         app: &App,
-        mut identity: Identity,
+        mut identity: Identity<'a>,
         scope: Option<String>,
-    ) -> Result<Grant, Denial> {
+    ) -> Result<Grant<'a>, Denial> {
         let profile = app.profile();
         identity.email = identity.email.filter(|_| profile.carries_email());
         identity.roles = identity.roles.filter(|_| profile.carries_roles());

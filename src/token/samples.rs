@@ -111,7 +111,7 @@ pub(super) fn anything(apps: &[Arc<App>]) -> Policy {
 }
 
 /// What a policy decides on a request for its first app.
-pub(super) fn decide(policy: &Policy, body: &str) -> Result<Grant, Denial> {
+pub(super) fn decide<'a>(policy: &Policy, body: &'a str) -> Result<Grant<'a>, Denial> {
     let (asked, faults) = read(body);
     policy.decide(&policy.apps[0], asked, faults, anonymous_id, &mut ())
 }
@@ -142,10 +142,10 @@ fn anonymous_id() -> String {
 }
 
 /// A grant of five minutes to `usr_1`.
-pub(super) fn grant() -> Grant {
+pub(super) fn grant() -> Grant<'static> {
     Grant {
         identity: Identity {
-            user_id: "usr_1".to_owned(),
+            user_id: "usr_1".into(),
             ..Identity::default()
         },
         ttl_seconds: 300,

@@ -4,6 +4,8 @@
 //! `${user.id}` is copied like any other text. A member whose value is the table `{ "${json}" = {…} }`
 //! becomes a string that holds that table as JSON text, for platforms that want one.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::identity::Identity;
@@ -107,7 +109,7 @@ pub(super) struct Values<'a> {
     pub(super) caller: Option<&'a str>,
     pub(super) expires_at: i64,
     pub(super) expires_in: i64,
-    pub(super) identity: &'a Identity,
+    pub(super) identity: &'a Identity<'a>,
     pub(super) issued_at: i64,
     pub(super) key_id: &'a str,
     pub(super) refresh_after: i64,
@@ -449,7 +451,7 @@ fn write_between<'n>(
     Ok(())
 }
 
-fn write_list(texts: &[String], out: &mut Vec<u8>) {
+fn write_list(texts: &[Cow<'_, str>], out: &mut Vec<u8>) {
     out.push(b'[');
     for (index, text) in texts.iter().enumerate() {
         if index > 0 {
@@ -480,7 +482,7 @@ impl Facts<'_> {
 enum Found<'a> {
     Bool(bool),
     Json(&'a Value),
-    List(&'a [String]),
+    List(&'a [Cow<'a, str>]),
     Number(i64),
     Text(&'a str),
 }
@@ -580,7 +582,7 @@ mod tests {
         Ok(serde_json::from_slice(&out).expect("what is written is JSON"))
     }
 
-    fn identity() -> Identity {
+    fn identity() -> Identity<'static> {
         Identity {
             user_id: "${user.email}".into(),
             roles: Some(vec!["a\"b".into()]),

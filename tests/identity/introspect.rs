@@ -42,7 +42,7 @@ fn with_cookie() -> HeaderMap {
     HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("sid=1"))])
 }
 
-async fn resolve(resolver: &Resolver, headers: &HeaderMap) -> Result<Identity, Unresolved> {
+async fn resolve(resolver: &Resolver, headers: &HeaderMap) -> Result<Identity<'static>, Unresolved> {
     let context =
         HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let request = SessionRequest {
@@ -53,7 +53,7 @@ async fn resolve(resolver: &Resolver, headers: &HeaderMap) -> Result<Identity, U
     resolver.resolve(&request, NOW).await
 }
 
-async fn outcome(says: Says) -> Result<Identity, Unresolved> {
+async fn outcome(says: Says) -> Result<Identity<'static>, Unresolved> {
     let upstream = Upstream::that(says).await;
     resolve(&resolver(settings(upstream.url())), &with_cookie()).await
 }
@@ -70,9 +70,9 @@ async fn a_session_becomes_an_identity() {
     });
     let identity = outcome(json_text(&answer)).await.expect("a session");
     let expected = Identity {
-        user_id: "usr_1".to_owned(),
-        email: Some("a@example.com".to_owned()),
-        roles: Some(vec!["user".to_owned()]),
+        user_id: "usr_1".into(),
+        email: Some("a@example.com".into()),
+        roles: Some(vec!["user".into()]),
         attributes: [("room".to_owned(), json!({ "name": "lobby" }))].into(),
         ..Identity::default()
     };

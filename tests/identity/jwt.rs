@@ -413,7 +413,7 @@ fn session(presented: Presented) -> Resolver {
     Resolver::Jwt(JwtSession::new(presented, by_secret(), identity))
 }
 
-async fn resolve(resolver: &Resolver, headers: HeaderMap) -> Result<Identity, Unresolved> {
+async fn resolve(resolver: &Resolver, headers: HeaderMap) -> Result<Identity<'static>, Unresolved> {
     let request = SessionRequest {
         headers: &headers,
         peer_is_trusted_proxy: false,
@@ -435,9 +435,9 @@ async fn the_identity_is_read_from_the_claims_of_a_session_that_holds() {
     );
     let token = hmac().sign(&json!({ "alg": "HS256" }), &claims);
     let expected = Identity {
-        user_id: "usr_1".to_owned(),
-        email: Some("a@example.com".to_owned()),
-        roles: Some(vec!["user".to_owned()]),
+        user_id: "usr_1".into(),
+        email: Some("a@example.com".into()),
+        roles: Some(vec!["user".into()]),
         ..Identity::default()
     };
     let cookie = session(Presented::Cookie("sid".to_owned()));

@@ -406,10 +406,10 @@ fn what_is_asked_reaches_the_grant_as_it_is_and_what_is_left_out_stays_out() {
     assert_eq!(
         grant.identity,
         Identity {
-            user_id: "${user.email}".to_owned(),
-            email: Some("a@b.co".to_owned()),
-            roles: Some(vec!["b".to_owned(), "a".to_owned(), "b".to_owned()]),
-            plan: Some("p\"\\".to_owned()),
+            user_id: "${user.email}".into(),
+            email: Some("a@b.co".into()),
+            roles: Some(vec!["b".into(), "a".into(), "b".into()]),
+            plan: Some("p\"\\".into()),
             anonymous: false,
             attributes: [("room".to_owned(), room.clone())].into(),
         }
@@ -422,7 +422,7 @@ fn what_is_asked_reaches_the_grant_as_it_is_and_what_is_left_out_stays_out() {
     assert_eq!(
         minimal,
         Identity {
-            user_id: "u".to_owned(),
+            user_id: "u".into(),
             ..Identity::default()
         }
     );
