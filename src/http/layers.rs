@@ -1,6 +1,7 @@
 //! Every step around the routes on one page, the outermost first, each with the reason for its place.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,8 @@ use super::error::Failure;
 use super::rescue::rescue;
 use super::route::Route;
 use super::snapshot::Service;
-use crate::limits::{AddressKey, LimitName, Limits};
+use crate::limits::{AddressKey, AddressTable, LimitName, Limits};
+use crate::server::Peer;
 
 /// The public port as a `tower` service. A clone costs a counter: `hyper` makes one for every request.
 #[derive(Clone)]
@@ -132,7 +134,10 @@ impl Front {
         let limits = &snapshot.limits;
         if !limits.is_shared()
             && !limits.is_exempt(context.client.address)
-            && let Some(refusal) = snapshot.address_guard.refusal(context, request).await
+            && let Some(refusal) = snapshot
+                .address_guard
+                .refusal(context.client.address, request)
+                .await
         {
             return refusal;
         }
@@ -235,15 +240,15 @@ impl AddressGuard {
 
     /// The answer to an address that asks too often. What the layer stands around is only whether it lets
     /// the request through, so that it needn't be moved through it.
-    async fn refusal(
-        &self,
-        context: &Arc<Context>,
-        request: &mut Request<Body>,
-    ) -> Option<Response<Body>> {
+    async fn refusal(&self, client: IpAddr, request: &mut Request<Body>) -> Option<Response<Body>> {
         let mut asking = Request::new(());
         // Nobody looks at the request's own any more, and making a second map costs more than a token's ID.
         *asking.extensions_mut() = std::mem::take(request.extensions_mut());
-        asking.extensions_mut().insert(Arc::clone(context));
+        // Who asks is the client, not the proxy that it came through.
+        let peer = asking.extensions_mut().get_mut::<Peer>();
+        peer.expect("the server tells every request's peer")
+            .address
+            .set_ip(client);
         let mut passed = false;
         let inner = service_fn(|_| {
             passed = true;
@@ -259,26 +264,24 @@ fn configure(limits: &Limits) -> GovernorConfig<ClientAddress, NoOpMiddleware> {
     let config = GovernorConfigBuilder::default()
         .period(quota.period())
         .burst_size(quota.burst().get())
-        .key_extractor(ClientAddress)
+        .key_extractor(ClientAddress(Arc::clone(limits.addresses())))
         .finish()
         .expect("a quota has no zero in it");
     limits.addresses().bind(config.limiter());
     config
 }
 
-/// The key of `tower_governor`'s table: the client's address as the context has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ClientAddress;
+/// The key of `tower_governor`'s table: the address of whom [`AddressGuard::refusal`] says that it asks.
+#[derive(Clone)]
+struct ClientAddress(Arc<AddressTable>);
 
 impl KeyExtractor for ClientAddress {
     type Key = AddressKey;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<AddressKey, GovernorError> {
-        let context: &Arc<Context> = request
-            .extensions()
-            .get()
-            .ok_or(GovernorError::UnableToExtractKey)?;
-        let addresses = context.snapshot.limits.addresses();
-        Ok(addresses.key(context.client.address))
+        let Self(addresses) = self;
+        let peer = request.extensions().get::<Peer>();
+        peer.map(|peer| addresses.key(peer.address.ip()))
+            .ok_or(GovernorError::UnableToExtractKey)
     }
 }

@@ -42,7 +42,10 @@ fn with_cookie() -> HeaderMap {
     HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("sid=1"))])
 }
 
-async fn resolve(resolver: &Resolver, headers: &HeaderMap) -> Result<Identity<'static>, Unresolved> {
+async fn resolve(
+    resolver: &Resolver,
+    headers: &HeaderMap,
+) -> Result<Identity<'static>, Unresolved> {
     let context =
         HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let request = SessionRequest {
