@@ -60,7 +60,8 @@ where
         // Nearly every service is ready at once, and then there is nothing to keep the request for.
         let call = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Either::Left(service.call(request)),
-            Poll::Pending => Either::Right(service.oneshot(request)),
+            // Boxed, as every other request would carry the room for it.
+            Poll::Pending => Either::Right(Box::pin(service.oneshot(request))),
         };
         Exchange {
             call,
@@ -76,7 +77,7 @@ pin_project! {
         S: tower::Service<Request<Incoming>>,
     {
         #[pin]
-        call: Either<S::Future, Oneshot<S, Request<Incoming>>>,
+        call: Either<S::Future, Pin<Box<Oneshot<S, Request<Incoming>>>>>,
         turn: Option<T>,
     }
 }
