@@ -143,7 +143,7 @@ pub(super) fn anonymous_id() -> String {
 /// The answer that carries a token, in the form that the client wants.
 pub(super) fn carry(minted: Minted, headers: &HeaderMap) -> Response<Body> {
     let (kind, body) = match body::bare_token_wanted(headers) {
-        Some(kind) => (kind, Body::from(minted.token.expose().to_owned())),
+        Some(kind) => (kind, Body::from(minted.token.expose_bytes().to_owned())),
         None => ("application/json", Body::from(minted.answer)),
     };
     let mut response = Response::new(body);

@@ -1,6 +1,7 @@
 //! One limit's counters in this process: governor's arithmetic over a table that cannot outgrow its bound.
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl Table {
 impl<C: Clock> Table<C> {
     fn with(quota: Quota, capacity: usize, clock: C) -> Self {
         let store = Bounded {
-            map: DashMapStateStore::default(),
+            map: DashMapStateStore::with_hasher(AlreadyHashed),
             entries: AtomicUsize::new(0),
             capacity,
             shared: OnceLock::new(),
@@ -96,6 +97,35 @@ struct Asked {
     counts: bool,
 }
 
+/// A key is a hash under a secret already, and is taken for its own.
+#[derive(Clone, Copy, Default)]
+struct AlreadyHashed;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl BuildHasher for AlreadyHashed {
+    type Hasher = AsItIs;
+
+    fn build_hasher(&self) -> AsItIs {
+        AsItIs::default()
+    }
+}
+
+impl Hasher for AsItIs {
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is a u64");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A map of states with a hard bound.
 ///
 /// While it is full, keys that it holds are counted exactly as before, and all others share a
@@ -103,7 +133,7 @@ struct Asked {
 /// refuse newcomers lets a flood of fresh addresses lock everybody out; to let them pass uncounted,
 /// or to drop others' counters, lets the same flood lift the limits.
 struct Bounded {
-    map: DashMapStateStore<u64>,
+    map: DashMapStateStore<u64, AlreadyHashed>,
     // Kept beside the map: asking the map for its size locks every shard.
     entries: AtomicUsize,
     capacity: usize,

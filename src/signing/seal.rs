@@ -12,12 +12,18 @@ use super::key::Signer;
 
 /// A sealed token. It has no `Display` and its `Debug` prints nothing. It isn't wiped when dropped: it is made
 /// to be given away, and the buffers through which it leaves aren't wiped either.
-pub struct Jwt(String);
+pub struct Jwt(Vec<u8>);
 
 impl Jwt {
     /// The token as text, for the answer that carries it.
     #[must_use]
     pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("base64url is ASCII")
+    }
+
+    /// The same as bytes, for whoever only passes it on.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -137,7 +143,7 @@ impl Key {
                 append_signature(&mut text, signature.as_ref());
             }
         }
-        Ok(Jwt(String::from_utf8(text).expect("base64url is ASCII")))
+        Ok(Jwt(text))
     }
 
     /// Verifies a token's signature and algorithm, and gives its claims. Times are not looked at.

@@ -1,7 +1,8 @@
 //! Every metric by name. Labels are bounded: routes, apps, callers, outcomes; never a user.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -122,6 +123,13 @@ struct OfRoute {
     duration: Histogram,
 }
 
+/// The tokens of one app for one caller, looked up once.
+struct OfPair {
+    counter: Counter,
+    /// Kept, so that nothing else comes to stand where they stand.
+    _names: [Arc<str>; 2],
+}
+
 /// How a request for a token ends that gets one.
 const ISSUED: &str = Outcome::Issued.name();
 
@@ -131,6 +139,8 @@ pub struct Metrics {
     of_routes: Vec<OfRoute>,
     requests: Family<ByOutcome, Counter>,
     decisions: Family<ByApp, Counter>,
+    /// Those of `decisions` that issued, by where the two names stand: to compare names costs more than to count.
+    issued: RwLock<HashMap<(usize, usize), OfPair>>,
     durations: Family<ByRoute, Histogram>,
     reloads: Family<ByResult, Counter>,
     last_reload_applied: Gauge,
@@ -161,6 +171,7 @@ impl Metrics {
             of_routes: Vec::new(),
             requests: Family::default(),
             decisions: Family::default(),
+            issued: RwLock::default(),
             // From a token out of memory to a slow session store.
             durations: Family::new_with_constructor(|| {
                 Histogram::new([
@@ -329,16 +340,48 @@ impl Metrics {
 
     /// Counts one decision about a token. `caller` is the caller's name or the session resolver's.
     pub fn count_decision(&self, app: &Arc<str>, caller: &Arc<str>, outcome: &'static str) {
+        if outcome == ISSUED {
+            return self.count_issued(app, caller);
+        }
+        self.of_decision(app, caller, outcome).inc();
+    }
+
+    fn count_issued(&self, app: &Arc<str>, caller: &Arc<str>) {
+        let key = (app.as_ptr().addr(), caller.as_ptr().addr());
+        let at_hand = self.issued.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(issued) = at_hand.get(&key) {
+            issued.counter.inc();
+            return;
+        }
+        drop(at_hand);
+        let counter = self.of_decision(app, caller, ISSUED).clone();
+        counter.inc();
+        let issued = OfPair {
+            counter,
+            _names: [Arc::clone(app), Arc::clone(caller)],
+        };
+        let mut at_hand = self.issued.write().unwrap_or_else(PoisonError::into_inner);
+        at_hand.insert(key, issued);
+    }
+
+    fn of_decision(
+        &self,
+        app: &Arc<str>,
+        caller: &Arc<str>,
+        outcome: &'static str,
+    ) -> impl std::ops::Deref<Target = Counter> {
         let labels = ByApp {
             app: Name(Arc::clone(app)),
             caller: Name(Arc::clone(caller)),
             outcome,
         };
-        self.decisions.get_or_create(&labels).inc();
+        self.decisions.get_or_create(&labels)
     }
 
     /// Counts one reload: `applied` or `refused`.
     pub fn count_reload(&self, applied: bool) {
+        // Its apps and callers have names of their own.
+        (self.issued.write().unwrap_or_else(PoisonError::into_inner)).clear();
         self.reloads
             .get_or_create(&ByResult {
                 result: if applied { "applied" } else { "refused" },
@@ -420,6 +463,20 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_before_and_after_a_reload_are_one_series() {
+        let metrics = Metrics::new(&[]);
+        for _ in 0..2 {
+            let (app, caller) = (Arc::from("acme"), Arc::from("shop"));
+            metrics.count_decision(&app, &caller, ISSUED);
+            metrics.count_decision(&app, &caller, ISSUED);
+            metrics.count_reload(true);
+        }
+        let text = metrics.render(&Readings::default());
+        let line = r#"signet_tokens_total{app="acme",caller="shop",outcome="issued"} 4"#;
+        assert!(text.contains(line), "{text}");
+    }
 
     #[test]
     fn every_metric_is_named_after_signet_and_labelled_with_bounded_names() {

@@ -232,7 +232,7 @@ fn header(profile: &Profile, facts: &Facts<'_>, key: &Key) -> Result<EncodedHead
         key_id: key.id().as_str(),
         refresh_after: 0,
         scope: None,
-        token: "",
+        token: b"",
         token_id: None,
     };
     let fixed = |json: &serde_json::Value| Node::Fixed(json.to_string().into_bytes().into());

@@ -96,7 +96,7 @@ pub fn mint_with(
         key_id: key.id().as_str(),
         refresh_after: refresh_after(expires_in, dice.jitter),
         scope: grant.scope.as_deref(),
-        token: "",
+        token: b"",
         token_id: token_id.as_deref(),
     };
     let mut claims = Vec::with_capacity(512);
@@ -113,7 +113,7 @@ pub fn mint_with(
             detail,
         }));
     }
-    values.token = token.expose();
+    values.token = token.expose_bytes();
     let mut answer = Vec::with_capacity(token.len() + 256);
     app.answer().write(&values, &mut answer).map_err(denied)?;
     Ok(Minted {

@@ -114,7 +114,7 @@ pub(super) struct Values<'a> {
     pub(super) key_id: &'a str,
     pub(super) refresh_after: i64,
     pub(super) scope: Option<&'a str>,
-    pub(super) token: &'a str,
+    pub(super) token: &'a [u8],
     pub(super) token_id: Option<&'a str>,
 }
 
@@ -485,6 +485,8 @@ enum Found<'a> {
     List(&'a [Cow<'a, str>]),
     Number(i64),
     Text(&'a str),
+    /// Base64url and dots: nothing in it can want an escape.
+    Token(&'a [u8]),
 }
 
 impl Source {
@@ -495,7 +497,7 @@ impl Source {
             Self::AppAudience | Self::AppClientId | Self::AppIssuer => None,
             Self::CallerName => values.caller.map(Found::Text),
             Self::KeyId => Some(Found::Text(values.key_id)),
-            Self::Token => Some(Found::Text(values.token)),
+            Self::Token => Some(Found::Token(values.token)),
             Self::TokenExpiresAt => Some(Found::Number(values.expires_at)),
             Self::TokenExpiresIn => Some(Found::Number(values.expires_in)),
             Self::TokenId => values.token_id.map(Found::Text),
@@ -521,13 +523,12 @@ impl Source {
                 .expect("a value is always JSON, and a Vec takes it"),
             Some(Found::List(items)) => write_list(items, out),
             Some(Found::Number(number)) => write_number(number, out),
-            // A token is base64url and dots; nothing in it can want an escape.
-            Some(Found::Text(token)) if *self == Self::Token => {
+            Some(Found::Text(text)) => append_quoted(out, text),
+            Some(Found::Token(token)) => {
                 out.push(b'"');
-                out.extend_from_slice(token.as_bytes());
+                out.extend_from_slice(token);
                 out.push(b'"');
             }
-            Some(Found::Text(text)) => append_quoted(out, text),
         }
         true
     }
@@ -545,6 +546,7 @@ impl Found<'_> {
             Self::Json(value) => text.push_str(&value.to_string()),
             Self::Number(number) => text.push_str(&number.to_string()),
             Self::Text(value) => text.push_str(value),
+            Self::Token(token) => text.extend(token.iter().copied().map(char::from)),
         }
         true
     }
@@ -574,7 +576,7 @@ mod tests {
             key_id: "2026-11",
             refresh_after: 260,
             scope: None,
-            token: "a.b.c",
+            token: b"a.b.c",
             token_id: Some("id"),
         };
         let mut out = Vec::new();
