@@ -44,11 +44,9 @@ impl<'a> Presented<'a> {
         if values.next().is_some() || value.len() > MAX_BYTES {
             return Err(Unproven::Wrong);
         }
-        let (scheme, rest) = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .ok_or(Unproven::Wrong)?;
+        let text = value.to_str().map_err(|_| Unproven::Wrong)?;
+        let space = text.bytes().position(|byte| byte == b' ');
+        let (scheme, rest) = text.split_at(space.ok_or(Unproven::Wrong)?);
         let credentials = rest.trim_matches(' ');
         if credentials.is_empty() || credentials.contains(' ') {
             Err(Unproven::Wrong)

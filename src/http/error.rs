@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ pub(super) enum Failure {
     /// No session.
     LoginRequired,
     /// A known path with another method; the value is the answer's `Allow`.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(&'static [Method]),
     /// No such path or app.
     NotFound,
     /// A page of an origin that isn't listed.
@@ -282,7 +282,9 @@ impl Failure {
                 );
             }
             Self::MethodNotAllowed(allow) => {
-                headers.insert(ALLOW, HeaderValue::from_static(allow));
+                let names: Vec<_> = allow.iter().map(Method::as_str).collect();
+                let allow = HeaderValue::try_from(names.join(", "));
+                headers.insert(ALLOW, allow.expect("methods are visible ASCII"));
             }
             Self::RateLimited(exceeded) => {
                 let text = |value: String| {

@@ -61,9 +61,9 @@ async fn route(
 ) -> Response<Body> {
     let (head, body) = std::mem::take(request).into_parts();
     let route = context.route;
-    if !route.takes(&head.method) {
+    if !route.methods().contains(&head.method) {
         return match route.methods() {
-            "" => Failure::NotFound,
+            [] => Failure::NotFound,
             allowed => Failure::MethodNotAllowed(allowed),
         }
         .into_response();

@@ -66,10 +66,10 @@ pub fn check_text(text: &str, max_bytes: usize) -> Result<(), TextFault> {
 /// The first rule that it breaks.
 pub fn check_email(text: &str) -> Result<(), TextFault> {
     check_text(text, 254)?;
-    let Some((local, domain)) = text.rsplit_once('@') else {
-        return Err(TextFault::NotAnAddress);
-    };
     // Byte by byte, as all that is looked for is ASCII but for white space, of which there is more.
+    let at = text.bytes().rposition(|byte| byte == b'@');
+    let at = at.ok_or(TextFault::NotAnAddress)?;
+    let (local, domain) = (&text[..at], &text[at + 1..]);
     let label = |label: &[u8]| {
         let fits = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || !byte.is_ascii();
         (1..=63).contains(&label.len())
