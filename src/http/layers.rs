@@ -60,13 +60,16 @@ impl TowerService<Request<Body>> for Public {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Self(front) = self;
         let front = Arc::clone(front);
-        Box::pin(async move { Ok(front.answer(request).await) })
+        Box::pin(front.answer(request))
     }
 }
 
 impl Front {
     /// Outermost: whatever happens inside gets its document, is counted and written down here.
-    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Infallible> {
         let opened = Opened::new(&self.service, &mut request);
         let (context, span) = (opened.context(), opened.span().clone());
         let response = match self.cors.of(context.route) {
@@ -80,7 +83,7 @@ impl Front {
                 answering.instrument(span).await
             }
         };
-        opened.close(&self.service, response)
+        Ok(opened.close(&self.service, response))
     }
 
     /// CORS, outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is

@@ -1,6 +1,6 @@
 //! Every metric by name. Labels are bounded: routes, apps, callers, outcomes; never a user.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -140,7 +140,7 @@ pub struct Metrics {
     requests: Family<ByOutcome, Counter>,
     decisions: Family<ByApp, Counter>,
     /// Those of `decisions` that issued, by where the two names stand: to compare names costs more than to count.
-    issued: RwLock<HashMap<(usize, usize), OfPair>>,
+    issued: RwLock<BTreeMap<(usize, usize), OfPair>>,
     durations: Family<ByRoute, Histogram>,
     reloads: Family<ByResult, Counter>,
     last_reload_applied: Gauge,

@@ -3,14 +3,19 @@
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 
-/// Whether `finds` marks anything in any eight bytes of `text`, whose end is filled up with spaces.
+/// Whether `finds` marks anything in any eight bytes of `text`; one of fewer is filled up with spaces.
 #[inline]
 pub(super) fn any(text: &str, finds: impl Fn(u64) -> u64) -> bool {
-    let (eights, rest) = text.as_bytes().as_chunks::<8>();
-    let mut end = [b' '; 8];
-    end[..rest.len()].copy_from_slice(rest);
+    let bytes = text.as_bytes();
+    // The last eight are looked at whole, some of them for a second time.
+    let last = bytes.last_chunk().copied().unwrap_or_else(|| {
+        let mut few = [b' '; 8];
+        few[..bytes.len()].copy_from_slice(bytes);
+        few
+    });
     let marks = |marks, eight: &[u8; 8]| marks | finds(u64::from_le_bytes(*eight));
-    eights.iter().fold(marks(0, &end), marks) != 0
+    let (eights, _) = bytes.as_chunks();
+    eights.iter().fold(marks(0, &last), marks) != 0
 }
 
 /// Marks if any of the eight is a control character of ASCII but DEL.
