@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use super::source::{MAX_SECRET_BYTES, without_newline};
@@ -45,7 +46,7 @@ async fn within(
         .unwrap_or(Err(SecretError::CommandTooSlow))
 }
 
-/// Dropped before its end, it kills the program.
+/// Dropped before its end, it kills the program, and what that has started.
 async fn output(command: &SecretCommand, variables: &Variables) -> Result<Secret, SecretError> {
     let (program, arguments) = command
         .line
@@ -64,6 +65,7 @@ async fn output(command: &SecretCommand, variables: &Variables) -> Result<Secret
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true);
     if !command.folder.as_os_str().is_empty() {
         prepared.current_dir(&command.folder);
@@ -71,6 +73,7 @@ async fn output(command: &SecretCommand, variables: &Variables) -> Result<Secret
     let mut child = prepared
         .spawn()
         .map_err(|error| SecretError::CommandNotRun(error.kind()))?;
+    let group = Group::of(&child);
     let pipe = child.stdout.take().ok_or(SecretError::CommandFailed)?;
     // As large as it may become, so that it is never moved and leaves no copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MAX_SECRET_BYTES as usize));
@@ -82,10 +85,36 @@ async fn output(command: &SecretCommand, variables: &Variables) -> Result<Secret
         return Err(SecretError::TooLong);
     }
     let status = child.wait().await.map_err(|_| SecretError::CommandFailed)?;
+    group.leave();
     if !status.success() {
         return Err(SecretError::CommandFailed);
     }
     Ok(Secret::new(without_newline(bytes)))
+}
+
+/// A program and all that it has started; whoever still runs is killed when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that `child` leads.
+    fn of(child: &Child) -> Self {
+        let number = child.id().and_then(|number| i32::try_from(number).ok());
+        Self(number.and_then(Pid::from_raw))
+    }
+
+    /// Kills nobody: the leader has ended by itself, and its number may be another's by now.
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Of its own account the system refuses only where nobody is left.
+        let _ = self
+            .0
+            .map(|leader| kill_process_group(leader, Signal::KILL));
+    }
 }
 
 #[cfg(test)]
@@ -163,25 +192,25 @@ mod tests {
         assert!(!error.to_string().contains("hunter2"));
     }
 
-    #[tokio::test]
-    async fn a_command_that_takes_too_long_is_killed() {
+    #[test]
+    fn a_command_that_takes_too_long_is_killed_with_all_that_it_has_started() {
         let folder = tempfile::tempdir().unwrap();
-        let pid = folder.path().join("pid");
-        let command = shell(&format!("echo $$ > {}; exec sleep 1000", pid.display()));
-        let patience = Duration::from_millis(500);
-        let error = within(patience, &command, &variables()).await.unwrap_err();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        // Both hold the pipe open for as long as they live.
+        let script = format!("exec > {}; sleep 1000 & exec sleep 1000", pipe.display());
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(std::fs::read(pipe).unwrap()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (command, variables) = (shell(&script), variables());
+        let running = within(Duration::from_millis(500), &command, &variables);
+        let error = runtime.block_on(running).unwrap_err();
         assert_eq!(error, SecretError::CommandTooSlow);
-        let pid = std::fs::read_to_string(pid).unwrap();
-        let state = format!("/proc/{}/stat", pid.trim());
-        // Gone, or dead and not yet reaped.
-        let is_dead = || !std::fs::read_to_string(&state).is_ok_and(|stat| !stat.contains(") Z "));
-        let killed = async {
-            while !is_dead() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), killed)
-            .await
-            .expect("it was killed");
+        end.recv_timeout(Duration::from_secs(10))
+            .expect("nobody is left");
     }
 }
