@@ -5,15 +5,19 @@ use std::cell::RefCell;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroize;
 
-/// Draws `N` random bytes, good for keys and IDs. The first draw of a process takes tens of
-/// milliseconds while the generator seeds itself: draw one before readiness.
+/// Draws `N` random bytes, good for keys and IDs, from the operating system.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
+}
+
+/// Makes TLS and asymmetric keys ready, whose own generator takes tens of milliseconds to seed itself: call it
+/// before, or beside, the first request.
+pub fn seed_cryptography() {
+    // Where it fails, whoever draws from it next says so.
+    let _ = SystemRandom::new().fill(&mut [0]);
 }
 
 /// How many bytes are drawn at once for IDs: a draw costs more than the bytes do.

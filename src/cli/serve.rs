@@ -97,8 +97,8 @@ fn level(configured: LogLevel) -> &'static str {
 
 #[tokio::main]
 async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Trouble> {
-    // The first random number takes tens of milliseconds; no request shall wait for it.
-    let _: [u8; 1] = random::bytes();
+    // For the servers that are asked by HTTPS; with TLS here it is done.
+    tokio::task::spawn_blocking(random::seed_cryptography);
     let Loaded {
         config,
         snapshot,
