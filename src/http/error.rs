@@ -17,6 +17,8 @@ use crate::token::{Denial, DenialCode, Fault, MintError, NotJson};
 /// A request that gets no token, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
+    /// The token's line in the audit trail can't be written, and the operator wants no token without.
+    AuditUnavailable,
     /// A form or body that can't be read at all.
     BadBody(String),
     /// A subject token that doesn't hold, and why.
@@ -119,6 +121,14 @@ impl Failure {
             retry_after: None,
         };
         match self {
+            Self::AuditUnavailable => Told {
+                retry_after: Some(1),
+                ..told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "audit_unavailable",
+                    "what is issued can't be written down at the moment; try again",
+                )
+            },
             Self::BadBody(detail) => Told {
                 detail: detail.into(),
                 ..told(StatusCode::BAD_REQUEST, "invalid_request", "")
