@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZero;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,13 +30,17 @@ impl Signet {
     /// Starts it without limits, but for these settings, such as `("SERVER__MAX_IN_FLIGHT", "64")`.
     pub(crate) fn start(settings: &[(&str, String)]) -> Self {
         let program = std::env::var("SIGNET_BIN").expect("SIGNET_BIN names the program");
-        let mut command = match std::thread::available_parallelism() {
-            Ok(cores) if cores.get() > 1 => {
-                let mut command = Command::new("taskset");
-                command.args(["--cpu-list", "0", &program]);
-                command
-            }
-            _ => Command::new(program),
+        let on_a_core = |program: &str| {
+            let mut command = Command::new("taskset");
+            command.args(["--cpu-list", "0", program]);
+            command
+        };
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let can_pin = cores > 1 && on_a_core("true").status().is_ok_and(|it| it.success());
+        let mut command = if can_pin {
+            on_a_core(&program)
+        } else {
+            Command::new(program)
         };
         command
             .arg("serve")
