@@ -30,6 +30,8 @@ pub struct Config {
     pub profiles: Vec<Profile>,
     /// What the logs look like.
     pub log: Log,
+    /// The audit trail.
+    pub audit: Audit,
     pub(super) origins: Origins,
     pub(super) files: BTreeSet<PathBuf>,
     pub(super) fetched: Vec<Fetched>,
@@ -428,6 +430,13 @@ pub struct Log {
     pub level: LogLevel,
     /// The form of a line.
     pub format: LogFormat,
+}
+
+/// The audit trail, which stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Whether a request is refused when its token's line can't be written.
+    pub required: bool,
 }
 
 /// From which level on a line is logged.

@@ -24,9 +24,9 @@ use std::path::Path;
 
 pub use changes::{Change, changes};
 pub use checked::{
-    Admin, Allowed, App, Browser, Caller, CallerKey, Config, JwtKeys, Key, KeyMaterial, Limits,
-    Log, LogFormat, LogLevel, Oidc, OnOutage, Pointers, Profile, Rate, RedisUrl, Resolver, Server,
-    Session, Store, TlsFiles,
+    Admin, Allowed, App, Audit, Browser, Caller, CallerKey, Config, JwtKeys, Key, KeyMaterial,
+    Limits, Log, LogFormat, LogLevel, Oidc, OnOutage, Pointers, Profile, Rate, RedisUrl, Resolver,
+    Server, Session, Store, TlsFiles,
 };
 pub use environment::Environment;
 pub use problem::{Problem, Problems};

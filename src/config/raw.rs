@@ -47,6 +47,9 @@ pub(super) struct Configuration {
     /// What the logs look like.
     #[serde(default)]
     pub(super) log: Log,
+    /// The audit trail, which stands in the log.
+    #[serde(default)]
+    pub(super) audit: Audit,
 }
 
 /// The public listener.
@@ -491,4 +494,12 @@ pub(super) struct Log {
     pub(super) level: Option<LogLevel>,
     /// "json", "text", or "auto": text on a terminal, JSON everywhere else.
     pub(super) format: Option<LogFormat>,
+}
+
+/// The audit trail, which stands in the log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    /// Whether a request is refused when its token's line can't be written.
+    pub(super) required: Option<bool>,
 }

@@ -157,10 +157,14 @@ impl Opened {
             .request_id
             .to_str()
             .expect("a request ID is visible ASCII");
-        let failure = response.extensions_mut().remove::<Failure>();
+        let mut failure = response.extensions_mut().remove::<Failure>();
+        if !self.write_down(service, id, trail.as_ref(), failure.as_ref()) {
+            // The token stays here. This line tries the log anew, so that it is found when it works again.
+            failure = Some(Failure::AuditUnavailable);
+            self.write_down(service, id, trail.as_ref(), failure.as_ref());
+        }
         if let Some(failure) = &failure {
-            let app = trail.as_ref().and_then(|trail| trail.app.as_ref());
-            let app = app.or(self.context.browser.as_ref().map(|browser| &browser.app));
+            let app = self.app(trail.as_ref());
             // A request that is for no app that is known may be for one of those all the same, and
             // nobody else minds.
             let sdk_errors = app.map_or_else(
@@ -183,7 +187,7 @@ impl Opened {
             *response.body_mut() = body;
         }
         let status = response.status().as_u16();
-        self.note(service, id, status, trail.as_ref(), failure.as_ref());
+        self.count(service, status, trail.as_ref(), failure.as_ref());
         let cacheable = response.extensions_mut().remove::<Cacheable>();
         let headers = response.headers_mut();
         if let Some(Cacheable(how)) = cacheable {
@@ -197,11 +201,10 @@ impl Opened {
         response
     }
 
-    /// Counts the answer, and writes down what was decided.
-    fn note(
+    /// Counts the answer.
+    fn count(
         &self,
         service: &Service,
-        id: &str,
         status: u16,
         trail: Option<&Trail>,
         failure: Option<&Failure>,
@@ -214,13 +217,8 @@ impl Opened {
         service
             .metrics
             .count_request(self.context.route.name(), outcome, self.started.elapsed());
-        let nobody = Trail::default();
-        let about = trail.unwrap_or(&nobody);
-        let app = about
-            .app
-            .as_ref()
-            .or(self.context.browser.as_ref().map(|browser| &browser.app));
-        let caller = about.caller.as_ref().map(|caller| &caller.name);
+        let app = self.app(trail);
+        let caller = caller(trail);
         telemetry::end_request(
             &self.span,
             status,
@@ -228,37 +226,78 @@ impl Opened {
             caller.map(|name| &**name),
             outcome,
         );
-        // What isn't about a token at all is not audited: a probe, a wrong path, a preflight.
-        if !self.context.route.issues_tokens() || trail.is_none() && failure.is_none() {
-            return;
-        }
-        let trail = about;
-        let resolver = trail.resolver.as_ref().or(self
-            .context
-            .browser
-            .as_ref()
-            .map(|browser| &browser.resolver_name));
-        if let (Some(app), Some(who)) = (app, caller.or(resolver)) {
+        if self.is_about_a_token(trail, failure)
+            && let (Some(app), Some(who)) = (app, caller.or(self.resolver(trail)))
+        {
             service
                 .metrics
                 .count_decision(app.name().shared(), who, outcome);
         }
-        let issued = trail.issued.as_ref();
+    }
+
+    /// Writes down what was decided. False for a token that must not leave, because it must be written down
+    /// and can't be.
+    fn write_down(
+        &self,
+        service: &Service,
+        id: &str,
+        trail: Option<&Trail>,
+        failure: Option<&Failure>,
+    ) -> bool {
+        if !self.is_about_a_token(trail, failure) {
+            return true;
+        }
+        let app = self.app(trail);
+        let issued = match failure {
+            Some(_) => None,
+            None => trail.and_then(|trail| trail.issued.as_ref()),
+        };
         let entry = Entry {
             request_id: id,
             trace_id: self.trace_id.as_ref().and_then(|id| id.to_str().ok()),
             app: app.map(|app| app.name().as_str()),
-            caller: caller.map(|name| &**name),
-            resolver: resolver.map(|name| &**name),
-            user: trail.user.as_deref(),
+            caller: caller(trail).map(|name| &**name),
+            resolver: self.resolver(trail).map(|name| &**name),
+            user: trail.and_then(|trail| trail.user.as_deref()),
             lifetime_seconds: issued.map(|issued| issued.lifetime_seconds),
             key_id: issued.map(|issued| issued.key_id.as_str()),
             token_id: issued.and_then(|issued| issued.token_id.as_deref()),
             ip: self.context.client.address,
             outcome: failure.map_or(Outcome::Issued, |failure| Outcome::Refused(failure.code())),
         };
-        service.audit.write(&entry, service.clock.now());
+        let now = service.clock.now();
+        if failure.is_none() && self.context.snapshot.audit_required {
+            return service.audit.write_surely(&entry, now);
+        }
+        service.audit.write(&entry, now);
+        true
     }
+
+    /// What isn't is neither audited nor counted as a decision: a probe, a wrong path, a preflight.
+    fn is_about_a_token(&self, trail: Option<&Trail>, failure: Option<&Failure>) -> bool {
+        self.context.route.issues_tokens() && (trail.is_some() || failure.is_some())
+    }
+
+    fn app<'a>(&'a self, trail: Option<&'a Trail>) -> Option<&'a Arc<App>> {
+        trail.and_then(|trail| trail.app.as_ref()).or(self
+            .context
+            .browser
+            .as_ref()
+            .map(|browser| &browser.app))
+    }
+
+    fn resolver<'a>(&'a self, trail: Option<&'a Trail>) -> Option<&'a Arc<str>> {
+        let browser = self.context.browser.as_ref();
+        trail
+            .and_then(|trail| trail.resolver.as_ref())
+            .or(browser.map(|browser| &browser.resolver_name))
+    }
+}
+
+fn caller(trail: Option<&Trail>) -> Option<&Arc<str>> {
+    trail
+        .and_then(|trail| trail.caller.as_ref())
+        .map(|caller| &caller.name)
 }
 
 /// `/apps/{app}/token` in place of the app's own path, so that one route serves both.

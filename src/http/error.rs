@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
@@ -17,6 +17,8 @@ use crate::token::{Denial, DenialCode, Fault, MintError, NotJson};
 /// A request that gets no token, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
+    /// The token's line in the audit trail can't be written, and the operator wants no token without.
+    AuditUnavailable,
     /// A form or body that can't be read at all.
     BadBody(String),
     /// A subject token that doesn't hold, and why.
@@ -25,6 +27,8 @@ pub(super) enum Failure {
     BodyTooLarge(usize),
     /// Nobody can say whether a platform's token proves a caller; ask again after this time.
     CallerUnknown(Duration),
+    /// A body in another transfer coding than `chunked` alone.
+    CodingUnknown,
     /// What the rules of tokens and policies refuse.
     Denied(Denial),
     /// A request without exactly one valid `Host`.
@@ -119,6 +123,14 @@ impl Failure {
             retry_after: None,
         };
         match self {
+            Self::AuditUnavailable => Told {
+                retry_after: Some(1),
+                ..told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "audit_unavailable",
+                    "what is issued can't be written down at the moment; try again",
+                )
+            },
             Self::BadBody(detail) => Told {
                 detail: detail.into(),
                 ..told(StatusCode::BAD_REQUEST, "invalid_request", "")
@@ -139,6 +151,11 @@ impl Failure {
                     "the keys that verify the caller's token can't be had at the moment; try again",
                 )
             },
+            Self::CodingUnknown => told(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "the one Transfer-Encoding is `chunked`, once",
+            ),
             Self::Denied(denial) => {
                 let (status, code) = denial_status(denial.code);
                 Told {
@@ -280,6 +297,10 @@ impl Failure {
                     WWW_AUTHENTICATE,
                     HeaderValue::from_static("Basic realm=\"signet\", charset=\"UTF-8\""),
                 );
+            }
+            // Where two disagree about where a body ends, what follows it is no request.
+            Self::CodingUnknown => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::MethodNotAllowed(allow) => {
                 let names: Vec<_> = allow.iter().map(Method::as_str).collect();

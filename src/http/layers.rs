@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as Task, Poll};
 
 use axum::body::Body;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
 use futures_util::future::ready;
 use governor::middleware::NoOpMiddleware;
+use http_body::Body as _;
 use tower::{Layer, Service as TowerService, ServiceExt, service_fn};
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
@@ -120,6 +121,9 @@ impl Front {
         if !has_one_host(request) {
             return Failure::HostNeeded.into_response();
         }
+        if !has_plain_body(request) {
+            return Failure::CodingUnknown.into_response();
+        }
         // A probe is neither told to use HTTPS nor turned away.
         if context.route == Route::Health {
             return super::route(service, context, request).await;
@@ -148,7 +152,21 @@ impl Front {
     }
 }
 
-/// Exactly one valid `Host` (RFC 9112 section 3.2), or HTTP/2's `:authority`; where both stand they agree.
+/// A body whose end nobody sees elsewhere: `hyper` takes whatever ends with `chunked` for chunked, a proxy before us
+/// might not, and no coding is known here besides (RFC 9112 section 6.1).
+fn has_plain_body(request: &Request<Body>) -> bool {
+    // What has a length is in no coding: `hyper` has refused it, or taken the length away.
+    if request.body().size_hint().exact().is_some() {
+        return true;
+    }
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let (first, second) = (codings.next(), codings.next());
+    second.is_none()
+        && first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Exactly one valid `Host` (RFC 9112 section 3.2), or HTTP/2's `:authority`. Where both stand the target's is the one
+/// that counts (section 3.2.2).
 fn has_one_host(request: &Request<Body>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next(), request.uri().authority()) {

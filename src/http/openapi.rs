@@ -61,6 +61,7 @@ pub fn openapi() -> Value {
 fn token() -> Value {
     let mut failures = everywhere();
     failures.extend([
+        Failure::AuditUnavailable,
         Failure::BadBody(String::new()),
         Failure::BodyTooLarge(0),
         Failure::CallerUnknown(Duration::ZERO),
@@ -73,6 +74,7 @@ fn token() -> Value {
     let mut responses = responses(&failures, ErrorForm::Problem);
     let mut of_forms = everywhere();
     of_forms.extend([
+        Failure::AuditUnavailable,
         Failure::BadBody(String::new()),
         Failure::BadSubjectToken("".into()),
         Failure::BodyTooLarge(0),
@@ -109,6 +111,7 @@ fn token() -> Value {
 fn browser_token(id: &str, has_body: bool) -> Value {
     let mut failures = everywhere();
     failures.extend([
+        Failure::AuditUnavailable,
         Failure::BadBody(String::new()),
         Failure::BodyTooLarge(0),
         Failure::LoginRequired,
@@ -403,6 +406,7 @@ mod tests {
         assert_eq!(
             codes("503"),
             json!([
+                "audit_unavailable",
                 "limits_unavailable",
                 "overloaded",
                 "session_unavailable",

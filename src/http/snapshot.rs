@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub request_timeout: Duration,
     /// How long a body may be, in bytes.
     pub max_body: usize,
+    /// Whether a token leaves only when its line in the audit trail was taken.
+    pub audit_required: bool,
     /// How many requests may be in flight.
     pub max_in_flight: usize,
 }

@@ -54,6 +54,45 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    serve_at(listener, tls, service, settings, gauges, shutdown).await
+}
+
+/// A listener, or what a test puts in its place to fail as the kernel may.
+trait Listener {
+    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
+
+    fn into_std(self) -> io::Result<std::net::TcpListener>;
+}
+
+impl Listener for TcpListener {
+    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send {
+        self.accept()
+    }
+
+    fn into_std(self) -> io::Result<std::net::TcpListener> {
+        self.into_std()
+    }
+}
+
+async fn serve_at<L, S, B>(
+    listener: L,
+    tls: Option<Arc<TlsSlot>>,
+    service: S,
+    settings: Settings,
+    gauges: Arc<Gauges>,
+    shutdown: CancellationToken,
+) -> Drained
+where
+    L: Listener,
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     // More than the semaphore can count is no limit at all.
     let places = settings
         .max_connections
@@ -130,13 +169,13 @@ where
 /// A connection with its place.
 type Guest = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
-struct Door {
-    listener: TcpListener,
+struct Door<L> {
+    listener: L,
     places: Arc<Semaphore>,
     house: Arc<House>,
 }
 
-impl Door {
+impl<L: Listener> Door<L> {
     /// The next connection. Its place is taken first: what can't be served stays in the kernel's
     /// queue, where it costs neither a descriptor nor memory of ours.
     async fn next(&self) -> io::Result<Guest> {
@@ -183,5 +222,89 @@ fn log_sometimes(error: &io::Error, last_logged: &mut Option<Instant>) {
             %error,
             "no connection can be accepted: {error}; idle ones are being closed to make room"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    // As Linux numbers them.
+    const EINTR: i32 = 4;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ECONNABORTED: i32 = 103;
+    const ENOBUFS: i32 = 105;
+
+    /// Fails with each of these, one after the other, then works.
+    struct Failing(TcpListener, Mutex<VecDeque<i32>>);
+
+    impl Listener for Failing {
+        async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+            let failure = self.1.lock().unwrap().pop_front();
+            match failure {
+                Some(number) => Err(io::Error::from_raw_os_error(number)),
+                None => self.0.accept().await,
+            }
+        }
+
+        fn into_std(self) -> io::Result<std::net::TcpListener> {
+            self.0.into_std()
+        }
+    }
+
+    /// How long it takes until a request is served behind a door that fails so, and how many errors were counted.
+    async fn served_after(failures: &[i32]) -> (Duration, u64) {
+        let listener = crate::server::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let gauges = Arc::<Gauges>::default();
+        let shutdown = CancellationToken::new();
+        let service = tower::service_fn(async |_| {
+            Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from_static(
+                b"hello",
+            ))))
+        });
+        let started = Instant::now();
+        let serving = tokio::spawn(serve_at(
+            Failing(listener, Mutex::new(failures.iter().copied().collect())),
+            None,
+            service,
+            Settings::default(),
+            gauges.clone(),
+            shutdown.clone(),
+        ));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nhost: example.com\r\nconnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let took = started.elapsed();
+        assert!(answer.ends_with("hello"), "{answer}");
+        shutdown.cancel();
+        assert!(serving.await.unwrap().finished);
+        (took, gauges.accept_errors())
+    }
+
+    #[tokio::test]
+    async fn when_the_kernel_has_no_memory_or_descriptors_the_door_pauses_each_time_and_goes_on() {
+        for number in [EMFILE, ENFILE, ENOBUFS, ENOMEM] {
+            let (took, errors) = served_after(&[number; 3]).await;
+            // Tried thrice in all that time: no busy loop.
+            assert_eq!(errors, 3, "{number}");
+            assert!(took >= 3 * ACCEPT_PAUSE, "{number}: {took:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_went_away_before_it_was_taken_costs_no_pause() {
+        let (_, errors) = served_after(&[ECONNABORTED, EINTR, ECONNABORTED]).await;
+        assert_eq!(errors, 0);
     }
 }

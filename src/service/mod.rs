@@ -193,6 +193,7 @@ impl Sources {
             trusted_proxies: server.trusted_proxies.clone(),
             request_timeout: server.request_timeout,
             max_body: server.max_body,
+            audit_required: config.audit.required,
             max_in_flight: server.max_in_flight,
         };
         Ok(Loaded {

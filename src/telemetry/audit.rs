@@ -1,8 +1,7 @@
 //! The audit trail: one line per token issued and per refusal, never the token.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -78,24 +77,34 @@ impl Audit {
 
     /// Writes one entry. Never waits; see [`Sink`].
     pub fn write(&self, entry: &Entry<'_>, now: Timestamp) {
-        // Writing a date costs more than the rest of the line, and changes once a second.
+        let date = self.date(now);
+        self.sink.append(|line| self.render(entry, &date.1, line));
+    }
+
+    /// Writes an entry that must not be lost, or says that it can't be written at the moment: too much is
+    /// waiting for the log's reader, or the last write failed.
+    #[must_use]
+    pub fn write_surely(&self, entry: &Entry<'_>, now: Timestamp) -> bool {
+        let date = self.date(now);
+        self.sink
+            .append_if_sound(|line| self.render(entry, &date.1, line))
+    }
+
+    /// Writing a date costs more than the rest of the line, and changes once a second.
+    fn date(&self, now: Timestamp) -> MutexGuard<'_, (i64, String)> {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         if second.0 != now.seconds() {
             *second = (now.seconds(), rfc3339(now));
         }
-        self.sink.append(|line| {
-            match self.format {
-                Format::Json => json(entry, &second.1, line),
-                Format::Text => line.extend_from_slice(text(entry, &second.1).as_bytes()),
-            }
-            line.push(b'\n');
-        });
+        second
     }
 
-    /// Whether another entry would be kept.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.sink.has_room()
+    fn render(&self, entry: &Entry<'_>, date: &str, line: &mut Vec<u8>) {
+        match self.format {
+            Format::Json => json(entry, date, line),
+            Format::Text => line.extend_from_slice(text(entry, date).as_bytes()),
+        }
+        line.push(b'\n');
     }
 
     /// How many lines of log and trail were dropped.

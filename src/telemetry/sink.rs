@@ -28,6 +28,8 @@ struct Shared {
 struct State {
     waiting: Vec<u8>,
     writing: bool,
+    /// The last write failed. The next line that is added tries again.
+    failing: bool,
     /// Somebody waits for everything to be out.
     hurry: bool,
 }
@@ -57,7 +59,24 @@ impl Sink {
 
     /// Adds what `write` appends, whole lines again, in the place where they wait: nothing is copied.
     pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.0.lock();
+        if !self.try_append(self.0.lock(), write) {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The same for lines that must not be lost: they are taken only where there is room and the last write
+    /// went well. Says whether they were; nothing is counted when not.
+    #[must_use]
+    pub fn append_if_sound(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let state = self.0.lock();
+        !state.failing && self.try_append(state, write)
+    }
+
+    fn try_append(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let before = state.waiting.len();
         write(&mut state.waiting);
         let fits = state.waiting.len() <= CAPACITY;
@@ -65,11 +84,10 @@ impl Sink {
             state.waiting.truncate(before);
         }
         drop(state);
-        if !fits {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
-        } else if before == 0 {
+        if fits && before == 0 {
             self.0.changed.notify_all();
         }
+        fits
     }
 
     /// Waits until everything that was added is written, at most two seconds: a reader that has
@@ -84,12 +102,6 @@ impl Sink {
             .changed
             .wait_timeout_while(state, Duration::from_secs(2), busy);
         waited.unwrap_or_else(PoisonError::into_inner).0.hurry = false;
-    }
-
-    /// Whether another line of ordinary length would be taken.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.0.lock().waiting.len() < CAPACITY - 64 * 1024
     }
 
     /// How many lines were dropped, because the reader was too slow or is gone.
@@ -123,7 +135,8 @@ impl Shared {
             std::mem::swap(&mut state.waiting, &mut lines);
             state.writing = true;
             drop(state);
-            if out.write_all(&lines).and_then(|()| out.flush()).is_err() {
+            let failed = out.write_all(&lines).and_then(|()| out.flush()).is_err();
+            if failed {
                 self.dropped.fetch_add(
                     lines.iter().filter(|byte| **byte == b'\n').count() as u64,
                     Ordering::Relaxed,
@@ -132,7 +145,10 @@ impl Shared {
             lines.clear();
             // A burst must not hold its memory for ever.
             lines.shrink_to(KEEP);
-            self.lock().writing = false;
+            let mut state = self.lock();
+            state.writing = false;
+            state.failing = failed;
+            drop(state);
             self.changed.notify_all();
         }
     }
@@ -207,5 +223,61 @@ mod tests {
         sink.write_lines(b"a\nb\n");
         sink.flush();
         assert_eq!(sink.dropped(), 2);
+    }
+
+    #[test]
+    fn lines_that_must_not_be_lost_are_taken_while_there_is_room_and_writing_works() {
+        let (go, wait) = mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink::new(Slow(wait, Arc::clone(&written))).unwrap();
+        let add = |sink: &Sink, length| {
+            sink.append_if_sound(|waiting| waiting.resize(waiting.len() + length, b'\n'))
+        };
+        let mut taken = 0;
+        // One buffer that is being written, and one that fills meanwhile.
+        while taken < 2 * CAPACITY && add(&sink, CAPACITY / 4) {
+            taken += CAPACITY / 4;
+        }
+        assert!(!add(&sink, CAPACITY + 1), "there is no room");
+        assert_eq!(sink.dropped(), 0, "whoever isn't taken is told so");
+        for _ in 0..20 {
+            go.send(()).unwrap();
+        }
+        sink.flush();
+        assert!(add(&sink, 1));
+        sink.flush();
+        assert_eq!(written.lock().unwrap().len(), taken + 1);
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_that_must_last_is_taken_until_one_goes_well() {
+        let (results, wait) = mpsc::channel();
+        let sink = Sink::new(Telling(wait)).unwrap();
+        let line = |waiting: &mut Vec<u8>| waiting.extend_from_slice(b"a\n");
+        results.send(false).unwrap();
+        assert!(sink.append_if_sound(line), "nobody knows yet");
+        sink.flush();
+        assert_eq!(sink.dropped(), 1);
+        assert!(!sink.append_if_sound(line));
+        results.send(true).unwrap();
+        sink.append(line);
+        sink.flush();
+        assert!(sink.append_if_sound(line));
+    }
+
+    /// Does as it is told.
+    struct Telling(mpsc::Receiver<bool>);
+
+    impl Write for Telling {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.0.recv() {
+                Ok(true) => Ok(bytes.len()),
+                _ => Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

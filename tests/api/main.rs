@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what fails should stop it")]
 
 mod admin;
+mod audit;
 mod browser;
 mod callers;
 mod door;

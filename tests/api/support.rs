@@ -221,6 +221,11 @@ impl Signet {
         self.post("/token").bearer(DESK_KEY).json(body)
     }
 
+    /// From now on writing the log fails, or works again.
+    pub(crate) fn break_log(&self, broken: bool) {
+        self.audit.1.store(broken, Ordering::SeqCst);
+    }
+
     /// Every audit line so far.
     pub(crate) fn audit(&self) -> Vec<Value> {
         self.sink.flush();
@@ -536,9 +541,9 @@ fn sha256_hex(text: &str) -> String {
     signet::caller::KeyDigest::of(text.as_bytes()).to_hex()
 }
 
-/// Lines that end up in memory.
+/// Lines that end up in memory, unless they are told to fail.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>, Arc<AtomicBool>);
 
 impl Lines {
     /// Each line, which must be JSON.
@@ -553,6 +558,9 @@ impl Lines {
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what fails should stop it")]
 
 mod commands;
+mod ends;
+mod floods;
+mod log;
 mod running;
 mod secrets;
 mod serve;
+mod smuggling;

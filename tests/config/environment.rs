@@ -271,6 +271,7 @@ fn a_variable_becomes_what_its_setting_is_and_nothing_else() {
         ("SIGNET__SERVER__TLS", "tls.crt"),
         ("SIGNET__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,example.com"),
         ("SIGNET__APPS__DEFAULT__TOKEN_ID", "yes"),
+        ("SIGNET__AUDIT__REQUIRED", "on"),
         ("SIGNET__LOG__LEVEL", "WARN"),
         ("SIGNET__CALLERS__DEFAULT__KEY_SHA256", "a,b"),
     ]));
@@ -280,6 +281,7 @@ fn a_variable_becomes_what_its_setting_is_and_nothing_else() {
          SIGNET__SERVER__MAX_IN_FLIGHT: server.max_in_flight: must be a whole number from 1 to 1000000\n\
          SIGNET__SERVER__TLS: server.tls: is a table; set its keys one by one, as SIGNET__SERVER__TLS__…\n\
          SIGNET__LOG__LEVEL: log.level: must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"\n\
+         SIGNET__AUDIT__REQUIRED: audit.required: must be true or false\n\
          SIGNET__APPS__DEFAULT__TOKEN_ID: apps.default.token_id: must be true or false\n\
          SIGNET__SERVER__TRUSTED_PROXIES: server.trusted_proxies[1]: must be a network, such as \"10.0.0.0/8\" or \"fd00::/8\"\n\
          SIGNET__CALLERS__DEFAULT__KEY_SHA256: callers.default.key_sha256[0]: must be a SHA-256 in 64 hex digits: `signet key new NAME` prints a key and its SHA-256\n\

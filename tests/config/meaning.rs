@@ -44,8 +44,8 @@ fn what_is_left_out_has_its_documented_default() {
     );
     assert_eq!(limits.store, Store::Memory);
     assert_eq!(
-        (config.log.level, config.log.format),
-        (LogLevel::Info, LogFormat::Auto)
+        (config.log.level, config.log.format, config.audit.required),
+        (LogLevel::Info, LogFormat::Auto, false)
     );
     let app = &config.apps[0];
     assert_eq!(app.algorithm, Algorithm::HS256);
@@ -72,6 +72,7 @@ fn what_is_left_out_has_its_documented_default() {
 #[test]
 fn every_setting_arrives() {
     let config = load(&folder("tests/config/good/everything.toml")).unwrap();
+    assert!(config.audit.required);
     let networks: Vec<_> = config
         .server
         .trusted_proxies

@@ -3,7 +3,7 @@
 #
 # After `start_signet` these stand in the environment: SIGNET_URL, SIGNET_ADMIN_URL, SIGNET_CLIENT_ID,
 # SIGNET_CLIENT_SECRET and SIGNET_API_KEY; settings exported before, such as
-# SIGNET__SERVER__REQUEST_TIMEOUT, reach it too. Its log is in $scratch/signet.log.
+# SIGNET__SERVER__REQUEST_TIMEOUT, reach it too. With TLS say SIGNET_SCHEME=https, and what curl trusts. Its log is in $scratch/signet.log.
 
 scratch=$(mktemp -d)
 signet_pid=''
@@ -23,7 +23,7 @@ start_signet() {
   local port admin_port deadline
   port=$(free_port)
   admin_port=$(free_port)
-  export SIGNET_URL="http://127.0.0.1:$port" SIGNET_ADMIN_URL="http://127.0.0.1:$admin_port"
+  export SIGNET_URL="${SIGNET_SCHEME:-http}://127.0.0.1:$port" SIGNET_ADMIN_URL="http://127.0.0.1:$admin_port"
   export SIGNET_CLIENT_ID=ten_acme
   SIGNET_CLIENT_SECRET=$(random_secret)
   SIGNET_API_KEY=$(random_secret)

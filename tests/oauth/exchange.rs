@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::{
     ACCESS_TOKEN, GRANT, JWT, NOW, SHOP_KEY, basic, changed, claims, harness, signed_with,
-    subject_token,
+    subject_token, try_harness_logging_to,
 };
 
 /// A form in order for the app `acme`, with `changes`: a value of `None` removes the parameter.
@@ -442,4 +442,22 @@ async fn what_goes_wrong_outside_the_grant_keeps_its_status_in_oauths_form() {
         .send(post("multipart/form-data", String::new()))
         .await;
     assert_eq!(other.json()["code"], "unsupported_media_type");
+}
+
+#[tokio::test]
+async fn an_exchange_whose_audit_line_cannot_be_written_is_told_to_come_back() {
+    let config = include_str!("oauth.toml");
+    let config = format!("{config}\n[audit]\nrequired = true\n");
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let (signet, log) = try_harness_logging_to(full.unwrap(), &config).unwrap();
+    // Only a write tells that there is no room.
+    log.write_lines(b"{}\n");
+    log.flush();
+    let answer = signet.shop(&form(&subject(), &[])).await;
+    assert_eq!(
+        answer.refusal(),
+        (503, "temporarily_unavailable".to_owned())
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(!answer.body.contains("access_token"), "{}", answer.body);
 }

@@ -1,6 +1,7 @@
 //! A whole service on a fixed clock, a signer of users' tokens, and one verb per action.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -75,6 +76,13 @@ pub(crate) fn changed(from: &str, to: &str) -> Harness {
 }
 
 pub(crate) fn try_harness(config: &str) -> Result<Harness, String> {
+    try_harness_logging_to(std::io::sink(), config).map(|(harness, _)| harness)
+}
+
+pub(crate) fn try_harness_logging_to(
+    log: impl Write + Send + 'static,
+    config: &str,
+) -> Result<(Harness, Sink), String> {
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("signet.toml");
@@ -100,13 +108,13 @@ pub(crate) fn try_harness(config: &str) -> Result<Harness, String> {
     let loaded = sources
         .load(None)
         .map_err(|problems| problems.to_string())?;
-    let sink = Sink::new(std::io::sink()).expect("a thread");
+    let sink = Sink::new(log).expect("a thread");
     let service = service::start(
         loaded.snapshot,
         clock.clone(),
-        Audit::new(sink, Format::Json),
+        Audit::new(sink.clone(), Format::Json),
     );
-    Ok(Harness { service, clock })
+    Ok((Harness { service, clock }, sink))
 }
 
 impl Harness {

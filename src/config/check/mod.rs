@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::Written;
-use super::checked::{Config, Log, Origins};
+use super::checked::{Audit, Config, Log, Origins};
 use super::problem::Problem;
 use super::raw;
 use super::text::{self, Reading};
@@ -56,6 +56,7 @@ impl Check<'_> {
         let callers = self.callers(&raw.callers, &raw.apps, &profiles);
         let limits = self.limits(&raw.limits);
         let log = (raw.log.level.zip(raw.log.format)).map(|(level, format)| Log { level, format });
+        let audit = raw.audit.required.map(|required| Audit { required });
         self.somebody_can_get_a_token(raw);
         let origins = self.origins;
         let checked = (|| {
@@ -68,6 +69,7 @@ impl Check<'_> {
                 limits: limits?,
                 profiles: profiles.checked?,
                 log: log?,
+                audit: audit?,
                 origins: origins.clone(),
                 files: self.files,
                 fetched: self.fetched,
