@@ -16,6 +16,10 @@ e2e *suites:
 bench:
     cargo bench --bench load
 
+# signet beside the servers that one would write instead: `just compare`, `just compare go nginx --rounds 20`.
+compare *arguments:
+    benches/compare/run {{arguments}}
+
 # Formats the sources.
 fmt:
     cargo fmt --all

@@ -1,19 +1,24 @@
 //! A load client that never sleeps: it asks all its sockets in turn, so that no answer costs the server a wake-up.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Kept-alive HTTP/1.1 connections with one request under way on each.
+use crate::door::{Door, Stream};
+
+/// HTTP/1.1 connections with one request under way on each.
 pub(crate) struct Load<'a> {
+    door: &'a Door,
     connections: Vec<Connection>,
     requests: &'a [Vec<u8>],
+    /// Of connections that were made for one request: with a whole handshake, and with a resumed one.
+    handshakes: [u64; 2],
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Which request is under way, and how much of it has been written.
     request: usize,
     written: usize,
@@ -22,13 +27,10 @@ struct Connection {
 
 impl<'a> Load<'a> {
     /// Opens `count` connections; each goes round `requests`, starting at another one.
-    pub(crate) fn new(address: SocketAddr, count: usize, requests: &'a [Vec<u8>]) -> Result<Self> {
+    pub(crate) fn new(door: &'a Door, count: usize, requests: &'a [Vec<u8>]) -> Result<Self> {
         let open = |at: usize| {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
             Ok(Connection {
-                stream,
+                stream: door.connect()?,
                 request: at * requests.len() / count,
                 written: 0,
                 received: Vec::with_capacity(8192),
@@ -36,12 +38,14 @@ impl<'a> Load<'a> {
         };
         let connections = (0..count).map(open).collect::<Result<_>>()?;
         Ok(Self {
+            door,
             connections,
             requests,
+            handshakes: [0; 2],
         })
     }
 
-    /// Asks until `end`, and gives the number of answers that came.
+    /// Asks over kept-alive connections until `end`, and gives the number of answers that came.
     ///
     /// # Errors
     /// When an answer isn't 200, or a connection breaks: a refusal is cheaper than a token and would be a lie.
@@ -55,10 +59,68 @@ impl<'a> Load<'a> {
         Ok(answers)
     }
 
-    /// Waits for one answer, on the first connection.
+    /// As [`Self::run_until`], with a new connection for each request.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn run_afresh_until(&mut self, end: Instant) -> Result<u64> {
+        let mut answers = 0;
+        while Instant::now() < end {
+            for connection in &mut self.connections {
+                if connection.turn(self.requests)? {
+                    answers += 1;
+                    self.handshakes[usize::from(connection.stream.is_resumed())] += 1;
+                    std::mem::replace(&mut connection.stream, self.door.connect()?).close();
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    /// How many handshakes of [`Self::run_afresh_until`] were resumed, or weren't.
+    pub(crate) fn handshakes(&self, resumed: bool) -> u64 {
+        self.handshakes[usize::from(resumed)]
+    }
+
+    /// Asks once on each connection, one after the other.
     pub(crate) fn run_once(&mut self) -> Result<()> {
-        while !self.connections[0].turn(self.requests)? {}
+        for connection in &mut self.connections {
+            while !connection.turn(self.requests)? {}
+        }
         Ok(())
+    }
+
+    /// Asks `per_second` times a second, whether answers come or not, and gives the time from the moment when each
+    /// request was due to its answer, sorted. One that finds no free connection waits for it, and its time runs.
+    ///
+    /// # Errors
+    /// As [`Self::run_until`].
+    pub(crate) fn run_at(&mut self, per_second: f64, lasting: Duration) -> Result<Vec<Duration>> {
+        let total = (per_second * lasting.as_secs_f64()) as u32;
+        let gap = Duration::from_secs_f64(per_second.recip());
+        let begin = Instant::now();
+        let (mut sent, mut times) = (0, Vec::with_capacity(total as usize));
+        let mut free: VecDeque<usize> = (0..self.connections.len()).collect();
+        let mut busy: Vec<(usize, Instant)> = Vec::new();
+        while times.len() < total as usize {
+            while sent < total && begin + gap * sent <= Instant::now() {
+                let Some(at) = free.pop_front() else { break };
+                busy.push((at, begin + gap * sent));
+                sent += 1;
+            }
+            let mut place = 0;
+            while let Some(&(at, due)) = busy.get(place) {
+                if self.connections[at].turn(self.requests)? {
+                    times.push(due.elapsed());
+                    free.push_back(at);
+                    busy.swap_remove(place);
+                } else {
+                    place += 1;
+                }
+            }
+        }
+        times.sort_unstable();
+        Ok(times)
     }
 }
 

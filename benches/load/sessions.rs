@@ -10,6 +10,7 @@ use signet::secrets::Secret;
 use signet::signing::{Algorithm, Key, KeyId};
 
 use crate::client::Load;
+use crate::door::Door;
 
 /// Of 32 bytes; it protects nothing.
 const SESSION_SECRET: &str = "bench-only-3Wm7eRt9Yq1Zx5Cv8Bn2Ld";
@@ -100,11 +101,13 @@ pub(crate) fn refresh(address: SocketAddr, user: usize) -> Result<Vec<u8>> {
 }
 
 /// How long one answer takes at the median, asked for one after the other on one connection.
-pub(crate) fn median_answer(address: SocketAddr, path: &str) -> Result<Duration> {
-    let request = [
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nCookie: session=1\r\n\r\n").into_bytes(),
-    ];
-    let mut load = Load::new(address, 1, &request)?;
+pub(crate) fn median_answer(door: &Door, path: &str) -> Result<Duration> {
+    let request = [format!(
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: session=1\r\n\r\n",
+        door.address
+    )
+    .into_bytes()];
+    let mut load = Load::new(door, 1, &request)?;
     let mut answer = || {
         let asked = Instant::now();
         load.run_once().map(|()| asked.elapsed())
