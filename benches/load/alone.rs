@@ -59,8 +59,8 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
         of_signet.push(ours);
         of_bare.push(theirs);
     }
-    let (ours, theirs) = (median(&of_signet), median(&of_bare));
-    let refresh = median(&of_refresh);
+    let (ours, theirs) = (median(of_signet), median(of_bare));
+    let refresh = median(of_refresh);
     println!(
         "median  {ours:>9.2}   {theirs:>7.2}   {:>5.2}   {refresh:>10.2}   {:>8.2}",
         ours / theirs,

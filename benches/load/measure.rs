@@ -10,6 +10,8 @@ use crate::process::Server;
 
 /// Enough open requests to keep a server from ever sleeping: a wake-up would cost it more than an answer.
 pub(crate) const CONNECTIONS: usize = 16;
+/// As many as a client keeps tickets for one server, so that none is thrown away which the next connection needs.
+const CONNECTIONS_AFRESH: usize = 8;
 const WARM_UP: Duration = Duration::from_millis(300);
 const COUNTED: Duration = Duration::from_millis(1500);
 
@@ -34,12 +36,12 @@ pub(crate) fn throughput(server: &Server, requests: &[Vec<u8>]) -> Result<Throug
 /// # Errors
 /// When TLS sessions aren't resumed although they should be, or are although they shouldn't.
 pub(crate) fn throughput_afresh(server: &Server, door: &Door, resumed: bool) -> Result<Throughput> {
-    let mut load = Load::new(door, CONNECTIONS, server.requests())?;
+    let mut load = Load::new(door, CONNECTIONS_AFRESH, server.requests())?;
     let done = count(server, |end| load.run_afresh_until(end))?;
     // The first ones have nothing to resume.
     let wrong = load.handshakes(!resumed);
     ensure!(
-        wrong <= CONNECTIONS as u64 * 2,
+        wrong <= CONNECTIONS_AFRESH as u64,
         "{wrong} handshakes of {} were not of the kind that was to be measured",
         wrong + load.handshakes(resumed)
     );
@@ -59,9 +61,9 @@ fn count(server: &Server, mut run_until: impl FnMut(Instant) -> Result<u64>) -> 
     })
 }
 
-/// The median, the mean of the two in the middle where there are two.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
+/// The median; the mean of the two in the middle where there are two.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {
@@ -70,10 +72,21 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The median of a figure over all rounds.
+pub(crate) fn median_of<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    median(rounds.iter().map(figure))
+}
+
+/// The median of a figure's ratio to another one's in the same round.
+pub(crate) fn ratio<T>(ours: &[T], theirs: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let pairs = ours.iter().zip(theirs);
+    median(pairs.map(|(a, b)| figure(a) / figure(b)))
+}
+
 pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-pub(crate) fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+pub(crate) fn mebibytes(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
 }

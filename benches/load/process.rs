@@ -79,19 +79,19 @@ impl Server {
     }
 
     /// The memory that its processes have in use; what they share is counted for each.
-    pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let mut kibibytes = 0;
+    pub(crate) fn resident_bytes(&self) -> Result<f64> {
+        let mut kibibytes = 0.0;
         for process in self.processes()? {
             let status = fs::read_to_string(format!("/proc/{process}/status"))?;
             kibibytes += status
                 .lines()
                 .find_map(|line| {
                     let text = line.strip_prefix("VmRSS:")?.trim();
-                    text.strip_suffix(" kB")?.parse::<u64>().ok()
+                    text.strip_suffix(" kB")?.parse::<f64>().ok()
                 })
                 .context("no VmRSS in the process's status")?;
         }
-        Ok(kibibytes * 1024)
+        Ok(kibibytes * 1024.0)
     }
 
     /// Itself, and its workers where it has some.

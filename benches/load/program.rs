@@ -43,11 +43,11 @@ pub(crate) fn command(
 }
 
 /// The size of the program's file.
-pub(crate) fn bytes() -> Result<u64> {
+pub(crate) fn bytes() -> Result<f64> {
     let path = path();
     Ok(fs::metadata(&path)
         .with_context(|| format!("looking for {path}"))?
-        .len())
+        .len() as f64)
 }
 
 /// The one that was built with this benchmark, or another.

@@ -7,7 +7,7 @@ use super::contestants::{Contestant, GO, HYPER, SIGNET};
 use super::resting::Resting;
 use super::table::{rounded, table};
 use crate::door::Door;
-use crate::measure::{mebibytes, median, throughput, throughput_afresh};
+use crate::measure::{mebibytes, median_of, ratio, throughput, throughput_afresh};
 use crate::tls::{self, Certificate};
 
 /// What is done over TLS: the columns of CPU time.
@@ -43,8 +43,8 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         .enumerate()
         .map(|(at, one)| {
             let mut row = vec![one.contestant.title.to_owned()];
-            row.extend(FORMS.map(|form| rounded(median(of(form, at)))));
-            row.push(rounded(mebibytes(one.idle_bytes as u64)));
+            row.extend(FORMS.map(|form| rounded(median_of(of(form, at), |cost| *cost))));
+            row.push(rounded(mebibytes(one.idle_bytes)));
             row.push(rounded(one.bytes_per_connection / 1024.0));
             row.push(rounded(one.start_milliseconds));
             row
@@ -60,10 +60,7 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         "ms to first token",
     ];
     println!("{}", table(&heads, &rows));
-    let to = |form: Form, other: usize| {
-        let pairs = of(form, 1).iter().zip(of(form, other));
-        rounded(median(&pairs.map(|(a, b)| a / b).collect::<Vec<_>>()))
-    };
+    let to = |form: Form, other: usize| rounded(ratio(of(form, 1), of(form, other), |cost| *cost));
     print!(
         "signet to bare hyper: kept alive {}",
         to(Form::KeptAlive, 0)

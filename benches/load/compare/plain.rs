@@ -9,12 +9,24 @@ use super::contestants::{Contestant, HYPER, SIGNET};
 use super::resting::Resting;
 use super::table::{rounded, table};
 use crate::client::Load;
-use crate::measure::{Throughput, mebibytes, median, milliseconds, throughput};
+use crate::measure::{Throughput, mebibytes, median_of, milliseconds, ratio, throughput};
 
 /// Enough that no request waits for a connection while a server is at half of what it can do.
-const CONNECTIONS: usize = 64;
-const PACED: Duration = Duration::from_secs(2);
-const PACED_ROUNDS: usize = 3;
+const HALF_CONNECTIONS: usize = 64;
+const HALF_LASTS: Duration = Duration::from_secs(2);
+const HALF_ROUNDS: usize = 3;
+
+/// What came of one round of everything that a server can do.
+struct Full {
+    done: Throughput,
+    resident_bytes: f64,
+}
+
+/// What came of one round of half of that, in milliseconds.
+struct Half {
+    p50: f64,
+    p99: f64,
+}
 
 /// Measures and prints.
 pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
@@ -24,55 +36,41 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let full = alternate("everything they can do", &resting, rounds, |one| {
         let done = throughput(&one.server, one.server.requests())?;
-        Ok((done, one.server.resident_bytes()? as f64))
+        let resident_bytes = one.server.resident_bytes()?;
+        Ok(Full {
+            done,
+            resident_bytes,
+        })
     })?;
-    let medians = |at: usize| {
-        let of = |pick: fn(&(Throughput, f64)) -> f64| {
-            median(&full[at].iter().map(pick).collect::<Vec<_>>())
-        };
-        (
-            of(|(done, _)| done.microseconds),
-            of(|(done, _)| done.per_second),
-            of(|(done, _)| done.cores),
-            of(|(_, bytes)| *bytes),
-        )
-    };
     let places: Vec<usize> = (0..resting.len()).collect();
-    let paced = alternate("half of it", &places, PACED_ROUNDS, |&at| {
+    let half = alternate("half of it", &places, HALF_ROUNDS, |&at| {
         let server = &resting[at].server;
-        let (_, per_second, _, _) = medians(at);
-        Load::new(server.door(), CONNECTIONS, server.requests())?
-            .run_at(per_second / 2.0, PACED)
-            .map(|times| (percentile(&times, 50), percentile(&times, 99)))
+        let per_second = median_of(&full[at], |round| round.done.per_second) / 2.0;
+        let times = Load::new(server.door(), HALF_CONNECTIONS, server.requests())?
+            .run_at(per_second, HALF_LASTS)?;
+        let (p50, p99) = (percentile(&times, 50), percentile(&times, 99));
+        Ok(Half { p50, p99 })
     })?;
 
     let place = |who| resting.iter().position(|one| one.contestant == who);
     let signet = place(SIGNET).context("signet isn't among them")?;
-    let hyper = place(HYPER).context("hyper isn't among them")?;
-    let to = |at: usize, other: usize| {
-        let pairs = full[at].iter().zip(&full[other]);
-        median(
-            &pairs
-                .map(|((a, _), (b, _))| a.microseconds / b.microseconds)
-                .collect::<Vec<_>>(),
-        )
-    };
-    let median_paced = |at: usize, pick: fn(&(f64, f64)) -> f64| {
-        median(&paced[at].iter().map(pick).collect::<Vec<_>>())
-    };
+    let hyper = place(HYPER).context("bare hyper isn't among them")?;
+    let cost = |round: &Full| round.done.microseconds;
     let row = |at: usize| {
-        let one = &resting[at];
-        let (microseconds, per_second, cores, loaded_bytes) = medians(at);
+        let (one, loaded, paced) = (&resting[at], &full[at], &half[at]);
         vec![
             one.contestant.title.to_owned(),
-            rounded(microseconds),
-            rounded(to(at, signet)),
-            rounded(per_second),
-            format!("{:.0} %", cores * 100.0),
-            rounded(median_paced(at, |times| times.0)),
-            rounded(median_paced(at, |times| times.1)),
-            rounded(mebibytes(one.idle_bytes as u64)),
-            rounded(mebibytes(loaded_bytes as u64)),
+            rounded(median_of(loaded, cost)),
+            rounded(ratio(loaded, &full[signet], cost)),
+            rounded(median_of(loaded, |round| round.done.per_second)),
+            format!(
+                "{:.0} %",
+                median_of(loaded, |round| round.done.cores) * 100.0
+            ),
+            rounded(median_of(paced, |round| round.p50)),
+            rounded(median_of(paced, |round| round.p99)),
+            rounded(mebibytes(one.idle_bytes)),
+            rounded(mebibytes(median_of(loaded, |round| round.resident_bytes))),
             rounded(one.bytes_per_connection / 1024.0),
             rounded(one.start_milliseconds),
         ]
@@ -90,12 +88,12 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         "KiB per idle connection",
         "ms to first token",
     ];
-    let rows: Vec<_> = places.iter().map(|at| row(*at)).collect();
+    let rows: Vec<_> = places.into_iter().map(row).collect();
     println!("{}", table(&heads, &rows));
     println!(
         "signet to bare hyper: CPU {}, p99 {}\n",
-        rounded(to(signet, hyper)),
-        rounded(median_paced(signet, |times| times.1) / median_paced(hyper, |times| times.1)),
+        rounded(ratio(&full[signet], &full[hyper], cost)),
+        rounded(ratio(&half[signet], &half[hyper], |round| round.p99)),
     );
     Ok(())
 }

@@ -40,16 +40,16 @@ impl Resting {
             drop(last.take());
             let (server, elapsed) = contestant.start(Cores::One, certificate)?;
             starts.push(milliseconds(elapsed));
-            idle.push(server.resident_bytes()? as f64);
+            idle.push(server.resident_bytes()?);
             grown.push(growth(&server)? / (HUNDREDS * 100) as f64);
             last = Some(server);
         }
         Ok(Self {
             contestant,
             server: last.context("no start")?,
-            start_milliseconds: median(&starts),
-            idle_bytes: median(&idle),
-            bytes_per_connection: median(&grown),
+            start_milliseconds: median(starts),
+            idle_bytes: median(idle),
+            bytes_per_connection: median(grown),
         })
     }
 }
@@ -58,12 +58,12 @@ impl Resting {
 fn growth(server: &Server) -> Result<f64> {
     Load::new(server.door(), CONNECTIONS, server.requests())?
         .run_until(Instant::now() + WARM_UP)?;
-    let before = server.resident_bytes()? as f64;
+    let before = server.resident_bytes()?;
     let mut idle = Vec::new();
     for _ in 0..HUNDREDS {
         let mut hundred = Load::new(server.door(), 100, server.requests())?;
         hundred.run_once()?;
         idle.push(hundred);
     }
-    Ok((server.resident_bytes()? as f64 - before).max(0.0))
+    Ok((server.resident_bytes()? - before).max(0.0))
 }

@@ -6,7 +6,7 @@ use super::alternate;
 use super::contestants::{Contestant, HYPER, SIGNET};
 use super::table::{rounded, table};
 use crate::cores::Cores;
-use crate::measure::{Throughput, median, throughput};
+use crate::measure::{Throughput, median_of, ratio, throughput};
 use crate::process::Server;
 
 /// Measures and prints.
@@ -21,25 +21,15 @@ pub(super) fn compare(rounds: usize) -> Result<()> {
     let measured = alternate("on two cores", &servers, rounds, |server: &Server| {
         throughput(server, server.requests())
     })?;
+    let cost = |round: &Throughput| round.microseconds;
     let row = |title: &str, at: usize| {
         let (one, two) = (&measured[at], &measured[at + 1]);
-        let efficiency = one
-            .iter()
-            .zip(two)
-            .map(|(a, b)| a.microseconds / b.microseconds);
-        let efficiency = median(&efficiency.collect::<Vec<_>>());
-        let microseconds = |of: &[Throughput]| {
-            rounded(median(
-                &of.iter().map(|done| done.microseconds).collect::<Vec<_>>(),
-            ))
-        };
-        let busy = median(&two.iter().map(|done| done.cores).collect::<Vec<_>>());
         vec![
             title.to_owned(),
-            microseconds(one),
-            microseconds(two),
-            format!("{:.0} %", efficiency * 100.0),
-            rounded(busy),
+            rounded(median_of(one, cost)),
+            rounded(median_of(two, cost)),
+            format!("{:.0} %", ratio(one, two, cost) * 100.0),
+            rounded(median_of(two, |round| round.cores)),
         ]
     };
     let heads = [
