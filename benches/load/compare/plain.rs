@@ -14,6 +14,8 @@ use crate::measure::{Throughput, mebibytes, median_of, milliseconds, ratio, thro
 /// Enough that no request waits for a connection while a server is at half of what it can do.
 const HALF_CONNECTIONS: usize = 64;
 const HALF_LASTS: Duration = Duration::from_secs(2);
+/// A server that is asked for everything has its core for itself, or nearly.
+const QUIET: f64 = 0.85;
 const HALF_ROUNDS: usize = 3;
 
 /// What came of one round of everything that a server can do.
@@ -90,6 +92,9 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
     ];
     let rows: Vec<_> = places.into_iter().map(row).collect();
     println!("{}", table(&heads, &rows));
+    if median_of(&full[signet], |round| round.done.cores) < QUIET {
+        println!("**Something else ran on these cores**, so that the figures say little.\n");
+    }
     println!(
         "signet to bare hyper: CPU {}, p99 {}\n",
         rounded(ratio(&full[signet], &full[hyper], cost)),
