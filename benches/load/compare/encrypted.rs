@@ -75,7 +75,7 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
 
 fn cost(one: &Resting, form: Form) -> Result<f64> {
     let done = match form {
-        Form::KeptAlive => throughput(&one.server, one.server.requests())?,
+        Form::KeptAlive => throughput(&one.server, one.server.requests()),
         Form::WholeHandshake | Form::Resumed => {
             let resumption = matches!(form, Form::Resumed);
             let door = Door {
@@ -83,8 +83,8 @@ fn cost(one: &Resting, form: Form) -> Result<f64> {
                 tls: Some(tls::client(resumption)?),
             };
             throughput_afresh(&one.server, &door, resumption)
-                .with_context(|| format!("asking {}", one.contestant.title))?
         }
-    };
+    }
+    .with_context(|| format!("asking {}", one.contestant.title))?;
     Ok(done.microseconds)
 }

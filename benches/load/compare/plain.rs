@@ -37,7 +37,8 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         .map(|contestant| Resting::new(*contestant, None))
         .collect::<Result<Vec<_>>>()?;
     let full = alternate("everything they can do", &resting, rounds, |one| {
-        let done = throughput(&one.server, one.server.requests())?;
+        let done = throughput(&one.server, one.server.requests())
+            .with_context(|| format!("asking {}", one.contestant.title))?;
         let resident_bytes = one.server.resident_bytes()?;
         Ok(Full {
             done,
@@ -49,7 +50,8 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         let server = &resting[at].server;
         let per_second = median_of(&full[at], |round| round.done.per_second) / 2.0;
         let times = Load::new(server.door(), HALF_CONNECTIONS, server.requests())?
-            .run_at(per_second, HALF_LASTS)?;
+            .run_at(per_second, HALF_LASTS)
+            .with_context(|| format!("asking {}", resting[at].contestant.title))?;
         let (p50, p99) = (percentile(&times, 50), percentile(&times, 99));
         Ok(Half { p50, p99 })
     })?;
