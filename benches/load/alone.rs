@@ -39,6 +39,7 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
     let cost =
         |server, requests| Ok::<_, anyhow::Error>(throughput(server, requests)?.microseconds);
     let (mut of_signet, mut of_bare, mut of_refresh) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut to_bare, mut to_token) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         // Each goes first in every second round, so that a drift of the machine favours nobody.
         let (ours, theirs) = if round % 2 == 1 {
@@ -55,6 +56,8 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
             ours / theirs,
             refresh / ours
         );
+        to_bare.push(ours / theirs);
+        to_token.push(refresh / ours);
         of_refresh.push(refresh);
         of_signet.push(ours);
         of_bare.push(theirs);
@@ -63,8 +66,8 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
     let refresh = median(of_refresh);
     println!(
         "median  {ours:>9.2}   {theirs:>7.2}   {:>5.2}   {refresh:>10.2}   {:>8.2}",
-        ours / theirs,
-        refresh / ours
+        median(to_bare),
+        median(to_token)
     );
     println!(
         "\nsignet: {:.1} MiB resident after the load",
