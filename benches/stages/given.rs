@@ -79,11 +79,14 @@ pub(crate) fn request() -> Request<Body> {
     headers.insert(HOST, HeaderValue::from_static("tokens.example.com"));
     headers.insert(CONTENT_LENGTH, BODY.len().into());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    request.extensions_mut().insert(Peer {
+    request
+}
+
+pub(crate) fn peer() -> Peer {
+    Peer {
         address: SocketAddr::new(CLIENT, 40_000),
         encrypted: false,
-    });
-    request
+    }
 }
 
 pub(crate) fn audit() -> Audit {

@@ -22,8 +22,8 @@ use signet::telemetry::{Entry, Outcome};
 use signet::token::{Asked, Grant, Json, Minted, Policy, mint};
 
 use given::{
-    ALGORITHMS, BODY, CLAIMS, CLIENT, DICE, NOW, audit, callers, headers, key, policy, request,
-    service,
+    ALGORITHMS, BODY, CLAIMS, CLIENT, DICE, NOW, audit, callers, headers, key, peer, policy,
+    request, service,
 };
 
 fn main() {
@@ -116,7 +116,7 @@ fn write_down(bencher: Bencher) {
 /// The whole public service, from a request to its answer: all stages, limits, metrics and one audit line.
 #[divan::bench]
 fn answer(bencher: Bencher) {
-    let public = signet::http::public(&service());
+    let public = signet::http::public(&service())(peer());
     // For its clock: time-outs are set, though nothing waits.
     let runtime = Runtime::new().expect("a runtime");
     let _entered = runtime.enter();

@@ -70,7 +70,11 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let headers = request.headers().clone();
     let names_client = data.windows(13).any(|it| it == b"client_secret");
     let _inside = RUNTIME.enter();
-    let response = RUNTIME.block_on(service::public(&SERVICE).oneshot(request));
+    let peer = Peer {
+        address: SocketAddr::from((PROXY, 40_000)),
+        encrypted: false,
+    };
+    let response = RUNTIME.block_on(service::public(&SERVICE)(peer).oneshot(request));
     let (head, body) = response.unwrap_or_else(|never| match never {}).into_parts();
     let body = RUNTIME
         .block_on(body.collect())
@@ -158,10 +162,5 @@ fn read(data: &[u8]) -> Option<Request<Body>> {
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         request = request.header(name, value.trim_ascii());
     }
-    let mut request = request.body(Body::from(body.to_vec())).ok()?;
-    request.extensions_mut().insert(Peer {
-        address: SocketAddr::from((PROXY, 40_000)),
-        encrypted: false,
-    });
-    Some(request)
+    request.body(Body::from(body.to_vec())).ok()
 }

@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,9 +19,12 @@ use crate::clock::Clock;
 use crate::config::Environment;
 use crate::random;
 use crate::secrets::{Secret, Variables, new_secret};
-use crate::server::{self, Gauges, Settings, TlsIdentity, TlsSlot};
+use crate::server::{self, Gauges, Peer, Settings, TlsIdentity, TlsSlot};
 use crate::service::{self, Sources};
 use crate::telemetry::{self, Audit, Format, Sink};
+
+/// What a listener serves to each peer.
+type Routes = Box<dyn Fn(Peer) -> Router + Send + Sync>;
 
 const TENANT: &str = "ten_acme";
 const CALLER: &str = "shop";
@@ -127,11 +128,10 @@ impl Dev {
         );
         let demo = router(Arc::clone(&stand_ins));
         let side = side_router(&stand_ins);
-        let everything = demo.clone().fallback_service(service::public(&service));
+        let public = service::public(&service);
         let slot = Arc::new(TlsSlot::new(self.tls.clone()));
         let stopping = CancellationToken::new();
-        let start = |listener: TcpListener, tls: Option<Arc<TlsSlot>>, routes: Router| {
-            let routes = tower::ServiceExt::<Request<Body>>::map_request(routes, |request| request);
+        let start = |listener: TcpListener, tls: Option<Arc<TlsSlot>>, routes: Routes| {
             let gauges = Arc::new(Gauges::default());
             let settings = Settings {
                 shutdown_grace: std::time::Duration::from_secs(2),
@@ -148,12 +148,20 @@ impl Dev {
         };
         let (session_at, admin_at) = (at(&session)?, at(&admin)?);
         tracing::debug!(%session_at, "the stand-in for the app's session listens on {session_at}");
+        let same = |routes: &Router| -> Routes {
+            let routes = routes.clone();
+            Box::new(move |_| routes.clone())
+        };
+        let everything = {
+            let demo = demo.clone();
+            Box::new(move |peer| demo.clone().fallback_service(public(peer)))
+        };
         let servers = [
             start(main, Some(Arc::clone(&slot)), everything),
-            start(partner, Some(Arc::clone(&slot)), side.clone()),
-            start(stranger, Some(slot), side),
-            start(session, None, demo),
-            start(admin, None, service::admin(service)),
+            start(partner, Some(Arc::clone(&slot)), same(&side)),
+            start(stranger, Some(slot), same(&side)),
+            start(session, None, same(&demo)),
+            start(admin, None, Box::new(service::admin(service))),
         ];
         sink.write_lines(self.greeting(&origins, admin_at).as_bytes());
         tokio::select! {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::{Html, IntoResponse, Json};
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -23,9 +23,9 @@ use crate::server::Peer;
 use crate::telemetry::{KeyReading, METRICS_MEDIA_TYPE, Readings};
 use crate::token::App;
 
-/// Every route of the admin listener.
-pub fn admin(service: Arc<Service>) -> Router {
-    Router::new()
+/// Every route of the admin listener, for each peer.
+pub fn admin(service: Arc<Service>) -> impl Fn(Peer) -> Router + Clone {
+    let router = Router::new()
         .route(
             "/docs",
             get(|| async { Html(openapi_page::render(&openapi())) }),
@@ -36,7 +36,8 @@ pub fn admin(service: Arc<Service>) -> Router {
         .route("/openapi.json", get(|| async { Json(openapi()) }))
         .route("/readyz", get(ready))
         .route("/whoami", get(whoami))
-        .with_state(service)
+        .with_state(service);
+    move |peer| router.clone().layer(Extension(peer))
 }
 
 /// How many problems of a refused reload are shown: more would hide the first.
@@ -165,13 +166,9 @@ fn read_keys(app: &App, now: Timestamp) -> impl Iterator<Item = KeyReading> {
 /// see whether `server.trusted_proxies` is right.
 async fn whoami(
     State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    request: Request<Body>,
 ) -> Response<Body> {
-    let peer: Peer = *request
-        .extensions()
-        .get()
-        .expect("the server tells every request's peer");
     let client = Client::of(&peer, &headers, &service.snapshot.load().trusted_proxies);
     let scheme = if client.encrypted { "https" } else { "http" };
     Json(json!({

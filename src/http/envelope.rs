@@ -95,14 +95,9 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn new(service: &Service, request: &mut Request<Body>) -> Self {
+    pub(super) fn new(service: &Service, peer: &Peer, request: &mut Request<Body>) -> Self {
         let snapshot = service.snapshot.load_full();
-        let peer = request
-            .extensions()
-            .get::<Peer>()
-            .copied()
-            .expect("the server tells every request's peer");
-        let client = Client::of(&peer, request.headers(), &snapshot.trusted_proxies);
+        let client = Client::of(peer, request.headers(), &snapshot.trusted_proxies);
         if let Some(path) = snapshot
             .browser_paths
             .get(request.uri().path())

@@ -31,21 +31,24 @@ use super::snapshot::Service;
 use crate::limits::{AddressKey, AddressTable, LimitName, Limits};
 use crate::server::Peer;
 
-/// The public port as a `tower` service. A clone costs a counter: `hyper` makes one for every request.
+/// The public port as a `tower` service for one peer. A clone costs a counter: `hyper` makes one for every request.
 #[derive(Clone)]
-pub(super) struct Public(Arc<Front>);
+pub struct Public {
+    front: Arc<Front>,
+    peer: Peer,
+}
 
-struct Front {
+pub(super) struct Front {
     service: Arc<Service>,
     cors: BrowserCors,
 }
 
 impl Public {
-    pub(super) fn new(service: &Arc<Service>) -> Self {
-        Self(Arc::new(Front {
-            service: Arc::clone(service),
-            cors: BrowserCors::new(),
-        }))
+    pub(super) fn new(front: &Arc<Front>, peer: Peer) -> Self {
+        Self {
+            front: Arc::clone(front),
+            peer,
+        }
     }
 }
 
@@ -59,19 +62,26 @@ impl TowerService<Request<Body>> for Public {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Self(front) = self;
-        let front = Arc::clone(front);
-        Box::pin(front.answer(request))
+        let front = Arc::clone(&self.front);
+        Box::pin(front.answer(self.peer, request))
     }
 }
 
 impl Front {
+    pub(super) fn new(service: &Arc<Service>) -> Arc<Self> {
+        Arc::new(Self {
+            service: Arc::clone(service),
+            cors: BrowserCors::new(),
+        })
+    }
+
     /// Outermost: whatever happens inside gets its document, is counted and written down here.
     async fn answer(
         self: Arc<Self>,
+        peer: Peer,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Infallible> {
-        let opened = Opened::new(&self.service, &mut request);
+        let opened = Opened::new(&self.service, &peer, &mut request);
         let (context, span) = (opened.context(), opened.span().clone());
         let response = match self.cors.of(context.route) {
             None => {
@@ -141,10 +151,7 @@ impl Front {
         let limits = &snapshot.limits;
         if !limits.is_shared()
             && !limits.is_exempt(context.client.address)
-            && let Some(refusal) = snapshot
-                .address_guard
-                .refusal(context.client.address, request)
-                .await
+            && let Some(refusal) = snapshot.address_guard.refusal(context.client.address).await
         {
             return refusal;
         }
@@ -232,6 +239,7 @@ impl Drop for Place<'_> {
 pub struct AddressGuard {
     config: Arc<GovernorConfig<ClientAddress, NoOpMiddleware>>,
     layer: GovernorLayer<ClientAddress, NoOpMiddleware, Body>,
+    addresses: Arc<AddressTable>,
 }
 
 impl AddressGuard {
@@ -256,26 +264,24 @@ impl AddressGuard {
             };
             failure.into_response()
         });
-        Self { config, layer }
+        Self {
+            config,
+            layer,
+            addresses: Arc::clone(limits.addresses()),
+        }
     }
 
     /// The answer to an address that asks too often. What the layer stands around is only whether it lets
-    /// the request through, so that it needn't be moved through it.
-    async fn refusal(&self, client: IpAddr, request: &mut Request<Body>) -> Option<Response<Body>> {
-        let mut asking = Request::new(());
-        // Nobody looks at the request's own any more, and making a second map costs more than a token's ID.
-        *asking.extensions_mut() = std::mem::take(request.extensions_mut());
-        // Who asks is the client, not the proxy that it came through.
-        let peer = asking.extensions_mut().get_mut::<Peer>();
-        peer.expect("the server tells every request's peer")
-            .address
-            .set_ip(client);
+    /// a request through, so that the request itself needn't be moved through it.
+    async fn refusal(&self, client: IpAddr) -> Option<Response<Body>> {
         let mut passed = false;
         let inner = service_fn(|_| {
             passed = true;
             ready(Ok::<_, Infallible>(Response::new(Body::empty())))
         });
-        let Ok(response) = self.layer.layer(inner).call(asking).await;
+        let mut governor = self.layer.layer(inner);
+        governor.key_extractor = ClientAddress(Some(self.addresses.key(client)));
+        let Ok(response) = governor.call(Request::new(())).await;
         (!passed).then_some(response)
     }
 }
@@ -285,24 +291,24 @@ fn configure(limits: &Limits) -> GovernorConfig<ClientAddress, NoOpMiddleware> {
     let config = GovernorConfigBuilder::default()
         .period(quota.period())
         .burst_size(quota.burst().get())
-        .key_extractor(ClientAddress(Arc::clone(limits.addresses())))
+        .key_extractor(ClientAddress(None))
         .finish()
         .expect("a quota has no zero in it");
     limits.addresses().bind(config.limiter());
     config
 }
 
-/// The key of `tower_governor`'s table: the address of whom [`AddressGuard::refusal`] says that it asks.
+/// The key of `tower_governor`'s table: the address of whom [`AddressGuard::refusal`] says that it asks. It is found
+/// out once for a request, so the extractor is told rather than asking the request's extensions, which would cost more
+/// than counting does.
 #[derive(Clone)]
-struct ClientAddress(Arc<AddressTable>);
+struct ClientAddress(Option<AddressKey>);
 
 impl KeyExtractor for ClientAddress {
     type Key = AddressKey;
 
-    fn extract<T>(&self, request: &Request<T>) -> Result<AddressKey, GovernorError> {
-        let Self(addresses) = self;
-        let peer = request.extensions().get::<Peer>();
-        peer.map(|peer| addresses.key(peer.address.ip()))
-            .ok_or(GovernorError::UnableToExtractKey)
+    fn extract<T>(&self, _: &Request<T>) -> Result<AddressKey, GovernorError> {
+        let Self(told) = self;
+        told.ok_or(GovernorError::UnableToExtractKey)
     }
 }

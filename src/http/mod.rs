@@ -32,6 +32,7 @@ use axum::response::IntoResponse;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::ServiceExt;
+use tower::util::MapRequest;
 
 pub use admin::admin;
 pub use layers::AddressGuard;
@@ -43,14 +44,12 @@ use envelope::Context;
 use error::Failure;
 use route::Route;
 
-/// The public port: every route, with every layer around them.
-pub fn public(
-    service: &Arc<Service>,
-) -> impl tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
-    layers::Public::new(service)
+use crate::server::Peer;
+
+/// The public port for each peer: every route, with every layer around them.
+pub fn public(service: &Arc<Service>) -> impl Fn(Peer) -> layers::Public + Clone + use<> {
+    let front = layers::Front::new(service);
+    move |peer| layers::Public::new(&front, peer)
 }
 
 /// Every route of the public port.
@@ -94,13 +93,10 @@ fn without_body(response: &mut Response<Body>) {
     *response.body_mut() = Body::empty();
 }
 
-/// A service over any body as one over the bodies that sockets bring.
+/// Services over any body as ones over the bodies that sockets bring.
 pub fn for_sockets<S>(
-    service: S,
-) -> impl tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static
+    make: impl Fn(Peer) -> S,
+) -> impl Fn(Peer) -> MapRequest<S, fn(Request<Incoming>) -> Request<Body>>
 where
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
         + Clone
@@ -108,5 +104,6 @@ where
         + 'static,
     S::Future: Send,
 {
-    service.map_request(|request: Request<Incoming>| request.map(Body::new))
+    let wrap: fn(Request<Incoming>) -> Request<Body> = |request| request.map(Body::new);
+    move |peer| make(peer).map_request(wrap)
 }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::TlsSlot;
 use super::exchange::Exchanges;
 use super::house::House;
 use super::many::Many;
@@ -24,12 +24,10 @@ use super::one_by_one::OneByOne;
 use super::timekeeper::{Due, Timekeeper};
 use super::watch::{Bounded, Handshake};
 use super::wire::{Transport, Wire};
-use super::{Peer, TlsSlot};
 
 /// Serves one accepted connection to its end. HTTP/2 is spoken only where ALPN chose it.
 pub(super) async fn attend<S, B>(
     stream: TcpStream,
-    address: SocketAddr,
     tls: Option<Arc<TlsSlot>>,
     service: S,
     house: Arc<House>,
@@ -52,21 +50,17 @@ pub(super) async fn attend<S, B>(
         return; // it has gone already
     }
     let mut timekeeper = Timekeeper::new(house.clone());
-    let peer = Peer {
-        address,
-        encrypted: tls.is_some(),
-    };
     let Some(tls) = tls else {
-        return speak_http1(stream, peer, service, house, timekeeper).await;
+        return speak_http1(stream, service, house, timekeeper).await;
     };
     let Some(stream) = shake_hands(stream, &tls, &house, &mut timekeeper).await else {
         return;
     };
     timekeeper.reconsider();
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        speak_http2(stream, peer, service, house, timekeeper).await;
+        speak_http2(stream, service, house, timekeeper).await;
     } else {
-        speak_http1(stream, peer, service, house, timekeeper).await;
+        speak_http1(stream, service, house, timekeeper).await;
     }
 }
 
@@ -105,7 +99,6 @@ async fn until_due<F: Future>(
 
 async fn speak_http1<T, S, B>(
     transport: T,
-    peer: Peer,
     service: S,
     house: Arc<House>,
     mut timekeeper: Timekeeper,
@@ -121,7 +114,7 @@ async fn speak_http1<T, S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let watch = Arc::new(OneByOne::new(house.clone()));
-    let exchanges = Exchanges::new(service, peer, watch.clone());
+    let exchanges = Exchanges::new(service, watch.clone());
     let mut wire = Wire::new(transport, watch.clone());
 
     // hyper's connection holds some 16 KiB of buffers. It is made when there is something to read
@@ -186,7 +179,6 @@ async fn speak_http1<T, S, B>(
 
 async fn speak_http2<T, S, B>(
     transport: T,
-    peer: Peer,
     service: S,
     house: Arc<House>,
     mut timekeeper: Timekeeper,
@@ -203,7 +195,7 @@ async fn speak_http2<T, S, B>(
 {
     let watch = Arc::new(Many::new());
     let io = TokioIo::new(Wire::new(transport, watch.clone()));
-    let exchanges = Exchanges::new(service, peer, watch.clone());
+    let exchanges = Exchanges::new(service, watch.clone());
     let mut http = Box::pin(house.http2.serve_connection(io, exchanges));
     loop {
         match until_due(http.as_mut(), &*watch, &mut timekeeper).await {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::attend;
 use super::house::House;
-use super::{Drained, Gauges, Settings, TlsSlot};
+use super::{Drained, Gauges, Peer, Settings, TlsSlot};
 
 /// How often those who are idle are asked to make room while somebody waits for it.
 const PRESSURE_STEP: Duration = Duration::from_millis(250);
@@ -31,20 +31,22 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 /// How long connections may take to notice that they are cut.
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves `service` on every connection that `listener` gives, with TLS when there is a slot for
-/// it, until `shutdown`; then finishes what is in flight, within the grace, and returns.
+/// Serves every connection that `listener` gives by a service that `make` makes for its peer, with
+/// TLS when there is a slot for it, until `shutdown`; then finishes what is in flight, within the
+/// grace, and returns.
 ///
-/// Every request carries a [`super::Peer`] in its extensions. HTTP/2 is spoken where TLS's ALPN
-/// chose it (RFC 7301), HTTP/1.1 otherwise. `gauges` are kept up to date all the while.
-pub async fn serve<S, B>(
+/// HTTP/2 is spoken where TLS's ALPN chose it (RFC 7301), HTTP/1.1 otherwise. `gauges` are kept up
+/// to date all the while.
+pub async fn serve<M, S, B>(
     listener: TcpListener,
     tls: Option<Arc<TlsSlot>>,
-    service: S,
+    make: M,
     settings: Settings,
     gauges: Arc<Gauges>,
     shutdown: CancellationToken,
 ) -> Drained
 where
+    M: Fn(Peer) -> S,
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -54,7 +56,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    serve_at(listener, tls, service, settings, gauges, shutdown).await
+    serve_at(listener, tls, make, settings, gauges, shutdown).await
 }
 
 /// A listener, or what a test puts in its place to fail as the kernel may.
@@ -74,16 +76,17 @@ impl Listener for TcpListener {
     }
 }
 
-async fn serve_at<L, S, B>(
+async fn serve_at<L, M, S, B>(
     listener: L,
     tls: Option<Arc<TlsSlot>>,
-    service: S,
+    make: M,
     settings: Settings,
     gauges: Arc<Gauges>,
     shutdown: CancellationToken,
 ) -> Drained
 where
     L: Listener,
+    M: Fn(Peer) -> S,
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -105,14 +108,11 @@ where
     };
     let house = &door.house;
     let admit = |(stream, address, place): Guest| {
-        let connection = attend(
-            stream,
+        let peer = Peer {
             address,
-            tls.clone(),
-            service.clone(),
-            house.clone(),
-            place,
-        );
+            encrypted: tls.is_some(),
+        };
+        let connection = attend(stream, tls.clone(), make(peer), house.clone(), place);
         // Nobody waits for it: the places tell when all have gone.
         drop(tokio::spawn(connection));
     };
@@ -275,7 +275,7 @@ mod tests {
         let serving = tokio::spawn(serve_at(
             Failing(listener, Mutex::new(failures.iter().copied().collect())),
             None,
-            service,
+            move |_| service,
             Settings::default(),
             gauges.clone(),
             shutdown.clone(),

@@ -1,4 +1,4 @@
-//! One request and its answer: the service's own, with the peer noted and the watch told.
+//! One request and its answer: the service's own, with the watch told.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,13 +14,11 @@ use pin_project_lite::pin_project;
 use tower::ServiceExt as _;
 use tower::util::Oneshot;
 
-use super::Peer;
 use super::watch::{Turn, Watch};
 
 /// A `tower` service as `hyper` calls it, on one connection.
 pub(super) struct Exchanges<S, W> {
     service: S,
-    peer: Peer,
     watch: Arc<W>,
 }
 
@@ -28,19 +26,14 @@ impl<S: Clone, W> Clone for Exchanges<S, W> {
     fn clone(&self) -> Self {
         Self {
             service: self.service.clone(),
-            peer: self.peer,
             watch: self.watch.clone(),
         }
     }
 }
 
 impl<S, W> Exchanges<S, W> {
-    pub(super) fn new(service: S, peer: Peer, watch: Arc<W>) -> Self {
-        Self {
-            service,
-            peer,
-            watch,
-        }
+    pub(super) fn new(service: S, watch: Arc<W>) -> Self {
+        Self { service, watch }
     }
 }
 
@@ -54,8 +47,7 @@ where
     type Error = Infallible;
     type Future = Exchange<S, W::Turn>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut service = self.service.clone();
         // Nearly every service is ready at once, and then there is nothing to keep the request for.
         let call = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {

@@ -30,7 +30,7 @@ pub use self::tls::{TlsError, TlsIdentity, TlsSlot};
 /// How many connections the kernel keeps ready while the door is busy.
 const BACKLOG: u32 = 4096;
 
-/// Who sits at the other end of the connection; in the extensions of every request.
+/// Who sits at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The address that the connection came from: a client's, or the nearest proxy's.

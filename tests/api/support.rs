@@ -312,21 +312,15 @@ impl Ask<'_> {
         self
     }
 
-    fn into_request(self) -> Request<Body> {
-        let mut request = self.request;
-        request.extensions_mut().insert(self.peer);
-        request
-    }
-
     pub(crate) async fn send(self) -> Answer {
         let public = http::public(&self.signet.service);
-        let response = public.oneshot(self.into_request()).await.unwrap();
+        let response = public(self.peer).oneshot(self.request).await.unwrap();
         Answer::of(response).await
     }
 
     pub(crate) async fn send_to_admin(self) -> Answer {
         let admin = http::admin(Arc::clone(&self.signet.service));
-        let response = admin.oneshot(self.into_request()).await.unwrap();
+        let response = admin(self.peer).oneshot(self.request).await.unwrap();
         Answer::of(response).await
     }
 }

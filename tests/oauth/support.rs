@@ -119,15 +119,15 @@ pub(crate) fn try_harness_logging_to(
 
 impl Harness {
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(Peer {
-            address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
-            encrypted: true,
-        });
         request
             .headers_mut()
             .entry(header::HOST)
             .or_insert(header::HeaderValue::from_static("tokens.example.com"));
-        let response = service::public(&self.service)
+        let peer = Peer {
+            address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
+            encrypted: true,
+        };
+        let response = service::public(&self.service)(peer)
             .oneshot(request)
             .await
             .unwrap_or_else(|never| match never {});

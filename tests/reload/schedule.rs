@@ -32,16 +32,15 @@ secret = { file = "secret-1" }
 activate_at = "2026-12-01T00:00:00Z"
 "#;
 
-async fn text<S>(service: S, request: Request<Body>) -> (StatusCode, String)
+async fn text<S>(make: impl Fn(Peer) -> S, request: Request<Body>) -> (StatusCode, String)
 where
     S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    let mut request = request;
-    request.extensions_mut().insert(Peer {
+    let peer = Peer {
         address: SocketAddr::from(([192, 0, 2, 1], 4711)),
         encrypted: true,
-    });
-    let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+    };
+    let (parts, body) = make(peer).oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (parts.status, String::from_utf8(body.to_vec()).unwrap())
 }

@@ -98,7 +98,7 @@ async fn an_axum_router_is_served_as_it_is() {
     let served = serve(
         listener,
         None,
-        router,
+        move |peer| router.clone().layer(Extension(peer)),
         settings,
         Arc::default(),
         shutdown.clone(),

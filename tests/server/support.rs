@@ -60,14 +60,19 @@ impl Server {
         let (gauges, shutdown) = (Arc::<Gauges>::default(), CancellationToken::new());
         let begun = Arc::new(Semaphore::new(0));
         let release = Arc::new(Semaphore::new(0));
-        let service = {
+        let make = {
             let (begun, release) = (begun.clone(), release.clone());
-            tower::service_fn(move |request| answer(request, begun.clone(), release.clone()))
+            move |peer| {
+                let (begun, release) = (begun.clone(), release.clone());
+                tower::service_fn(move |request| {
+                    answer(peer, request, begun.clone(), release.clone())
+                })
+            }
         };
         let done = tokio::spawn(serve(
             listener,
             tls,
-            service,
+            make,
             settings,
             gauges.clone(),
             shutdown.clone(),
@@ -99,11 +104,11 @@ impl Server {
 }
 
 async fn answer(
+    peer: Peer,
     request: Request<Incoming>,
     begun: Arc<Semaphore>,
     release: Arc<Semaphore>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let peer = *request.extensions().get::<Peer>().unwrap();
     let body = match request.uri().path() {
         "/big" => Bytes::from(vec![b'x'; 64 << 20]),
         "/body" => match request.into_body().collect().await {
