@@ -231,6 +231,11 @@ impl Limits {
         self.hasher.hash_one(counted)
     }
 
+    /// Whether this limit has counted nobody, in this process or in a shared store, whom it would still hold it against.
+    fn holds_nothing(&self, limit: LimitName) -> bool {
+        self.shared.is_none() && self.tables[limit as usize].is_empty()
+    }
+
     /// Decides in this process; refused, it gives the time to wait.
     fn decide(&self, step: &Step) -> Result<(), Duration> {
         let table = &self.tables[step.limit as usize];

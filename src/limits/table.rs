@@ -78,6 +78,11 @@ impl<C: Clock> Table<C> {
         self.limiter.len()
     }
 
+    /// Whether it holds no key, and so has nothing against anybody who only looks.
+    pub(super) fn is_empty(&self) -> bool {
+        self.limiter.is_empty()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.len() >= self.capacity
     }
@@ -192,7 +197,14 @@ impl ShrinkableKeyedStateStore<Asked> for Bounded {
         // governor keeps a key for one period after it is as good as new; there is no need to.
         let drop_below = drop_below + Nanos::from(self.period);
         ShrinkableKeyedStateStore::retain_recent(&self.map, drop_below);
-        self.entries.store(self.map.len(), Ordering::Relaxed);
+        // Until nobody has come in between: who isn't counted here would have nothing held against them.
+        loop {
+            let entries = self.map.len();
+            self.entries.store(entries, Ordering::Relaxed);
+            if self.map.len() == entries {
+                break;
+            }
+        }
     }
 
     fn shrink_to_fit(&self) {
