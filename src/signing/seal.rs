@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::MAX_OUTPUT_LEN;
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -123,8 +124,9 @@ impl Key {
         append_base64url(&mut text, claims);
         match &self.signer {
             Signer::Hmac(key) => {
-                let tag = hmac::sign(key, &text);
-                append_signature(&mut text, tag.as_ref());
+                let mut tag = [0; MAX_OUTPUT_LEN];
+                let tag = hmac::sign_to_buffer(key, &text, &mut tag).map_err(|_| SealError)?;
+                append_signature(&mut text, tag);
             }
             Signer::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
