@@ -134,7 +134,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     let serving = tokio::spawn(server::serve(
         public,
         tls.clone(),
-        service::for_sockets(service::public(&service)),
+        service::public(&service),
         settings.clone(),
         gauges,
         stopping.clone(),
@@ -142,7 +142,7 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     let administering = tokio::spawn(server::serve(
         admin,
         None,
-        service::for_sockets(service::admin(Arc::clone(&service))),
+        service::admin(Arc::clone(&service)),
         settings,
         Arc::new(Gauges::default()),
         stopped.clone(),

@@ -140,7 +140,7 @@ impl Dev {
             tokio::spawn(server::serve(
                 listener,
                 tls,
-                service::for_sockets(routes),
+                routes,
                 settings,
                 gauges,
                 stopping.clone(),

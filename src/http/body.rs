@@ -4,15 +4,20 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::BytesMut;
 use futures_util::poll;
-use http_body::Body as _;
+use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::error::Failure;
+
+/// A request's body as it comes in, from a socket or from memory.
+pub trait Arriving: Body<Data = Bytes> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Arriving for B {}
 
 /// Reads a whole body of at most `max` bytes, within `patience`.
 ///
@@ -20,7 +25,7 @@ use super::error::Failure;
 /// When it is longer, takes longer, or breaks off.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: Body,
+    body: impl Arriving,
     max: usize,
     patience: Duration,
 ) -> Result<Bytes, Failure> {
@@ -42,7 +47,7 @@ pub(super) async fn read(
 }
 
 /// A body that comes in one piece, as nearly all do, is not copied.
-async fn gather(mut body: Body, max: usize) -> Result<Bytes, Failure> {
+async fn gather(mut body: impl Arriving, max: usize) -> Result<Bytes, Failure> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     // The end is known by the length; to wait for it as well would be a second turn for every request.

@@ -7,8 +7,8 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, request};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
-use super::envelope::Context;
 use super::route::Route;
+use super::snapshot::Browser;
 
 /// The CORS protocol as an app's browser endpoint speaks it, and as documents do that anybody may read.
 pub(super) struct BrowserCors {
@@ -19,8 +19,7 @@ pub(super) struct BrowserCors {
 impl BrowserCors {
     pub(super) fn new() -> Self {
         let listed = AllowOrigin::predicate(|origin: &HeaderValue, request: &request::Parts| {
-            let context = request.extensions.get::<Arc<Context>>();
-            let browser = context.and_then(|context| context.browser.as_ref());
+            let browser = request.extensions.get::<Arc<Browser>>();
             browser.is_some_and(|browser| {
                 browser
                     .origins

@@ -1,11 +1,13 @@
 //! What surrounds every request: its context on the way in; its ID, its error document, its metrics
 //! and its audit line on the way out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use tracing::Span;
 use uuid::Uuid;
@@ -17,6 +19,7 @@ use super::public_document::Cacheable;
 use super::route::{Route, app_of_token};
 use super::snapshot::{Browser, Service, Snapshot};
 use crate::caller::Caller;
+use crate::clock::Timestamp;
 use crate::random;
 use crate::server::Peer;
 use crate::telemetry::{self, Entry, Outcome};
@@ -25,7 +28,7 @@ use crate::token::{App, Minted};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What is known of a request from the start, in its extensions.
+/// What is known of a request from the start.
 pub(super) struct Context {
     /// The state that it sees from start to end.
     pub(super) snapshot: Arc<Snapshot>,
@@ -70,6 +73,7 @@ pub(super) struct Trail {
 
 /// What the audit trail keeps of a token.
 pub(super) struct Issued {
+    at: Timestamp,
     lifetime_seconds: i64,
     key_id: crate::signing::KeyId,
     token_id: Option<String>,
@@ -78,6 +82,7 @@ pub(super) struct Issued {
 impl From<&Minted> for Issued {
     fn from(minted: &Minted) -> Self {
         Self {
+            at: minted.expires_at.plus_seconds(-minted.expires_in_seconds),
             lifetime_seconds: minted.lifetime_seconds,
             key_id: minted.key_id.clone(),
             token_id: minted.token_id.clone(),
@@ -90,12 +95,12 @@ pub(super) struct Opened {
     started: Instant,
     request_id: HeaderValue,
     trace_id: Option<HeaderValue>,
-    context: Arc<Context>,
+    context: Context,
     span: Span,
 }
 
 impl Opened {
-    pub(super) fn new(service: &Service, peer: &Peer, request: &mut Request<Body>) -> Self {
+    pub(super) fn new<B>(service: &Service, peer: &Peer, request: &mut Request<B>) -> Self {
         let snapshot = service.snapshot.load_full();
         let client = Client::of(peer, request.headers(), &snapshot.trusted_proxies);
         if let Some(path) = snapshot
@@ -110,14 +115,14 @@ impl Opened {
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
         let route = Route::of(path, browser.is_some());
-        let context = Arc::new(Context {
+        let context = Context {
             snapshot,
             client,
             browser,
             route,
             body: MediaType::of(request.headers()),
             trail: Mutex::default(),
-        });
+        };
         let span = match route {
             Route::Health => Span::none(),
             _ => telemetry::request_span(request.method(), route.name(), request.headers()),
@@ -134,7 +139,7 @@ impl Opened {
     }
 
     /// What is known of the request.
-    pub(super) fn context(&self) -> &Arc<Context> {
+    pub(super) fn context(&self) -> &Context {
         &self.context
     }
 
@@ -187,11 +192,10 @@ impl Opened {
         let headers = response.headers_mut();
         if let Some(Cacheable(how)) = cacheable {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(how));
-        } else {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        } else if trail.is_none_or(|trail| trail.issued.is_none()) {
+            surround(headers);
         }
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REQUEST_ID, self.request_id);
         response
     }
@@ -260,7 +264,7 @@ impl Opened {
             ip: self.context.client.address,
             outcome: failure.map_or(Outcome::Issued, |failure| Outcome::Refused(failure.code())),
         };
-        let now = service.clock.now();
+        let now = issued.map_or_else(|| service.clock.now(), |issued| issued.at);
         if failure.is_none() && self.context.snapshot.audit_required {
             return service.audit.write_surely(&entry, now);
         }
@@ -293,6 +297,26 @@ fn caller(trail: Option<&Trail>) -> Option<&Arc<str>> {
     trail
         .and_then(|trail| trail.caller.as_ref())
         .map(|caller| &caller.name)
+}
+
+/// The headers of an answer that carries a token, its request ID still empty: a copy of all costs less than adding one
+/// after the other.
+pub(super) fn headers_around_token() -> HeaderMap {
+    static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        surround(&mut headers);
+        headers.insert(REQUEST_ID, HeaderValue::from_static(""));
+        headers
+    });
+    HEADERS.clone()
+}
+
+/// What every answer says that nobody may keep.
+fn surround(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// `/apps/{app}/token` in place of the app's own path, so that one route serves both.

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Response};
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::body;
+use super::body::{self, Arriving};
 use super::envelope::{Issued, Trail};
 use super::error::Failure;
 use super::snapshot::{Service, Snapshot};
@@ -42,7 +42,7 @@ pub(super) async fn decide_and_mint(
     service: &Service,
     snapshot: &Snapshot,
     head: &Parts,
-    body: Body,
+    body: impl Arriving,
     passage: &mut Passage<'_>,
     trail: &mut Trail,
 ) -> Result<Response<Body>, Failure> {

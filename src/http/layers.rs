@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +13,9 @@ use axum::http::header::{HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
+use futures_util::FutureExt;
 use futures_util::future::ready;
 use governor::middleware::NoOpMiddleware;
-use http_body::Body as _;
 use tower::{Layer, Service as TowerService, ServiceExt, service_fn};
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
@@ -22,6 +23,7 @@ use tower_governor::{GovernorError, GovernorLayer};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
+use super::body::Arriving;
 use super::cors::BrowserCors;
 use super::envelope::{Context, Opened};
 use super::error::Failure;
@@ -52,7 +54,7 @@ impl Public {
     }
 }
 
-impl TowerService<Request<Body>> for Public {
+impl<B: Arriving> TowerService<Request<B>> for Public {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -61,7 +63,7 @@ impl TowerService<Request<Body>> for Public {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let front = Arc::clone(&self.front);
         Box::pin(front.answer(self.peer, request))
     }
@@ -79,13 +81,13 @@ impl Front {
     async fn answer(
         self: Arc<Self>,
         peer: Peer,
-        mut request: Request<Body>,
+        mut request: Request<impl Arriving>,
     ) -> Result<Response<Body>, Infallible> {
         let opened = Opened::new(&self.service, &peer, &mut request);
         let (context, span) = (opened.context(), opened.span().clone());
         let response = match self.cors.of(context.route) {
             None => {
-                let answering = self.rescue(context, &mut request);
+                let answering = self.rescue(context, request);
                 answering.instrument(span).await
             }
             Some(cors) => {
@@ -102,13 +104,15 @@ impl Front {
     async fn share(
         &self,
         cors: &CorsLayer,
-        context: &Arc<Context>,
-        mut request: Request<Body>,
+        context: &Context,
+        mut request: Request<impl Arriving>,
     ) -> Response<Body> {
         // For the protocol, which asks whose origins are listed.
-        request.extensions_mut().insert(Arc::clone(context));
-        let inner = service_fn(|mut request| async move {
-            Ok::<_, Infallible>(self.rescue(context, &mut request).await)
+        if let Some(browser) = &context.browser {
+            request.extensions_mut().insert(Arc::clone(browser));
+        }
+        let inner = service_fn(|request| async move {
+            Ok::<_, Infallible>(self.rescue(context, request).await)
         });
         let Ok(response) = cors.layer(inner).oneshot(request).await;
         response
@@ -118,50 +122,63 @@ impl Front {
     /// service that stops before a request ends.
     fn rescue<'a>(
         &'a self,
-        context: &'a Arc<Context>,
-        request: &'a mut Request<Body>,
+        context: &'a Context,
+        request: Request<impl Arriving>,
     ) -> impl Future<Output = Response<Body>> + Send + 'a {
-        rescue(&self.service.closing, self.admit(context, request))
+        rescue(&self.service.closing, async move {
+            match self.admit(context, &request) {
+                ControlFlow::Continue(_place) => {
+                    super::route(&self.service, context, request).await
+                }
+                ControlFlow::Break(refusal) => refusal,
+            }
+        })
     }
 
     /// What can be said before any work: no to what no honest client sends, to cleartext that must not
     /// come in, to more than can be done at once, and to an address that asks too often.
-    async fn admit(&self, context: &Arc<Context>, request: &mut Request<Body>) -> Response<Body> {
+    /// What it lets through has a place, but for probes.
+    fn admit(
+        &self,
+        context: &Context,
+        request: &Request<impl Arriving>,
+    ) -> ControlFlow<Response<Body>, Option<Place<'_>>> {
         let (service, snapshot) = (&self.service, &context.snapshot);
+        let refuse = |failure: Failure| ControlFlow::Break(failure.into_response());
         if !has_one_host(request) {
-            return Failure::HostNeeded.into_response();
+            return refuse(Failure::HostNeeded);
         }
         if !has_plain_body(request) {
-            return Failure::CodingUnknown.into_response();
+            return refuse(Failure::CodingUnknown);
         }
         // A probe is neither told to use HTTPS nor turned away.
         if context.route == Route::Health {
-            return super::route(service, context, request).await;
+            return ControlFlow::Continue(None);
         }
         if snapshot.require_https && !context.client.encrypted {
-            return Failure::HttpsRequired.into_response();
+            return refuse(Failure::HttpsRequired);
         }
         // Outside the limits: when too much is going on, nothing more is started, not even counting.
         let place = Place::take(&service.in_flight);
         if place.before >= snapshot.max_in_flight {
-            return Failure::Overloaded.into_response();
+            return refuse(Failure::Overloaded);
         }
         // Innermost, so that a request that was shed isn't counted against its address. Counters that
         // replicas share are asked by the routes, together with the other limits.
         let limits = &snapshot.limits;
         if !limits.is_shared()
             && !limits.is_exempt(context.client.address)
-            && let Some(refusal) = snapshot.address_guard.refusal(context.client.address).await
+            && let Some(refusal) = snapshot.address_guard.refusal(context.client.address)
         {
-            return refusal;
+            return ControlFlow::Break(refusal);
         }
-        super::route(service, context, request).await
+        ControlFlow::Continue(Some(place))
     }
 }
 
 /// A body whose end nobody sees elsewhere: `hyper` takes whatever ends with `chunked` for chunked, a proxy before us
 /// might not, and no coding is known here besides (RFC 9112 section 6.1).
-fn has_plain_body(request: &Request<Body>) -> bool {
+fn has_plain_body(request: &Request<impl Arriving>) -> bool {
     // What has a length is in no coding: `hyper` has refused it, or taken the length away.
     if request.body().size_hint().exact().is_some() {
         return true;
@@ -174,7 +191,7 @@ fn has_plain_body(request: &Request<Body>) -> bool {
 
 /// Exactly one valid `Host` (RFC 9112 section 3.2), or HTTP/2's `:authority`. Where both stand the target's is the one
 /// that counts (section 3.2.2).
-fn has_one_host(request: &Request<Body>) -> bool {
+fn has_one_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next(), request.uri().authority()) {
         (_, Some(_), _) | (None, None, None) => false,
@@ -273,7 +290,7 @@ impl AddressGuard {
 
     /// The answer to an address that asks too often. What the layer stands around is only whether it lets
     /// a request through, so that the request itself needn't be moved through it.
-    async fn refusal(&self, client: IpAddr) -> Option<Response<Body>> {
+    fn refusal(&self, client: IpAddr) -> Option<Response<Body>> {
         let mut passed = false;
         let inner = service_fn(|_| {
             passed = true;
@@ -281,7 +298,8 @@ impl AddressGuard {
         });
         let mut governor = self.layer.layer(inner);
         governor.key_extractor = ClientAddress(Some(self.addresses.key(client)));
-        let Ok(response) = governor.call(Request::new(())).await;
+        let answered = governor.call(Request::new(())).now_or_never();
+        let Ok(response) = answered.expect("a limit waits for nothing");
         (!passed).then_some(response)
     }
 }

@@ -22,7 +22,6 @@ mod snapshot;
 mod token;
 mod who_asks;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -30,9 +29,6 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, Request, Response};
 use axum::response::IntoResponse;
 use http_body::Body as _;
-use hyper::body::Incoming;
-use tower::ServiceExt;
-use tower::util::MapRequest;
 
 pub use admin::admin;
 pub use layers::AddressGuard;
@@ -40,6 +36,7 @@ pub use openapi::openapi;
 pub use route::TOKEN_ROUTES;
 pub use snapshot::{Browser, Preview, RefusedReload, Service, Snapshot};
 
+use body::Arriving;
 use envelope::Context;
 use error::Failure;
 use route::Route;
@@ -56,9 +53,9 @@ pub fn public(service: &Arc<Service>) -> impl Fn(Peer) -> layers::Public + Clone
 async fn route(
     service: &Service,
     context: &Context,
-    request: &mut Request<Body>,
+    request: Request<impl Arriving>,
 ) -> Response<Body> {
-    let (head, body) = std::mem::take(request).into_parts();
+    let (head, body) = request.into_parts();
     let route = context.route;
     if !route.methods().contains(&head.method) {
         return match route.methods() {
@@ -91,19 +88,4 @@ fn without_body(response: &mut Response<Body>) {
         headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
     *response.body_mut() = Body::empty();
-}
-
-/// Services over any body as ones over the bodies that sockets bring.
-pub fn for_sockets<S>(
-    make: impl Fn(Peer) -> S,
-) -> impl Fn(Peer) -> MapRequest<S, fn(Request<Incoming>) -> Request<Body>>
-where
-    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    let wrap: fn(Request<Incoming>) -> Request<Body> = |request| request.map(Body::new);
-    move |peer| make(peer).map_request(wrap)
 }

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, Response};
 use tracing::Instrument;
 
-use super::body::{self, MediaType};
+use super::body::{self, Arriving, MediaType};
 use super::csrf;
 use super::envelope::{Context, Issued, Trail};
 use super::error::Failure;
@@ -30,7 +30,7 @@ pub(super) async fn issue(
     service: &Service,
     context: &Context,
     head: &Parts,
-    body: Body,
+    body: impl Arriving,
 ) -> Result<Response<Body>, Failure> {
     let mut trail = Trail::default();
     let issued = issue_token(service, context, head, body, &mut trail).await;
@@ -42,7 +42,7 @@ async fn issue_token(
     service: &Service,
     context: &Context,
     head: &Parts,
-    body: Body,
+    body: impl Arriving,
     trail: &mut Trail,
 ) -> Result<Response<Body>, Failure> {
     let snapshot = &context.snapshot;

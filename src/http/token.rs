@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tracing::Instrument;
 
-use super::body::{self, MediaType};
-use super::envelope::{Context, Issued, Trail};
+use super::body::{self, Arriving, MediaType};
+use super::envelope::{Context, Issued, Trail, headers_around_token};
 use super::error::Failure;
 use super::exchange;
 use super::snapshot::Service;
@@ -29,7 +29,7 @@ pub(super) async fn issue(
     service: &Service,
     context: &Context,
     head: &Parts,
-    body: Body,
+    body: impl Arriving,
 ) -> Result<Response<Body>, Failure> {
     let mut trail = Trail::default();
     let mut passage = context.snapshot.limits.passage(context.client.address);
@@ -56,7 +56,7 @@ async fn decide_and_mint(
     service: &Service,
     context: &Context,
     head: &Parts,
-    body: Body,
+    body: impl Arriving,
     passage: &mut Passage<'_>,
     trail: &mut Trail,
 ) -> Result<Response<Body>, Failure> {
@@ -142,14 +142,15 @@ pub(super) fn anonymous_id() -> String {
 
 /// The answer that carries a token, in the form that the client wants.
 pub(super) fn carry(minted: Minted, headers: &HeaderMap) -> Response<Body> {
-    let (kind, body) = match body::bare_token_wanted(headers) {
-        Some(kind) => (kind, Body::from(minted.token.expose_bytes().to_owned())),
-        None => ("application/json", Body::from(minted.answer)),
+    let mut around = headers_around_token();
+    let body = match body::bare_token_wanted(headers) {
+        Some(kind) => {
+            around.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            Body::from(minted.token.expose_bytes().to_owned())
+        }
+        None => Body::from(minted.answer),
     };
     let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    // Room for the envelope's too, at once.
-    headers.reserve(6);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    *response.headers_mut() = around;
     response
 }

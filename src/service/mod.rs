@@ -31,7 +31,7 @@ use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
 use crate::upstream::UpstreamClient;
 
-pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
+pub use crate::http::{Service as Running, Snapshot, admin, openapi, public};
 pub use changes::SecretPrints;
 pub use clock_jumps::watch_clock;
 pub use fingerprints::Fingerprints;
