@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -100,17 +101,17 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn new<B>(service: &Service, peer: &Peer, request: &mut Request<B>) -> Self {
+    pub(super) fn new(service: &Service, peer: &Peer, head: &mut Parts) -> Self {
         let snapshot = service.snapshot.load_full();
-        let client = Client::of(peer, request.headers(), &snapshot.trusted_proxies);
+        let client = Client::of(peer, &head.headers, &snapshot.trusted_proxies);
         if let Some(path) = snapshot
             .browser_paths
-            .get(request.uri().path())
-            .and_then(|app| own_path(app, request.uri()))
+            .get(head.uri.path())
+            .and_then(|app| own_path(app, &head.uri))
         {
-            *request.uri_mut() = path;
+            head.uri = path;
         }
-        let path = request.uri().path();
+        let path = head.uri.path();
         let browser = app_of_token(path)
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
@@ -120,19 +121,19 @@ impl Opened {
             client,
             browser,
             route,
-            body: MediaType::of(request.headers()),
+            body: MediaType::of(&head.headers),
             trail: Mutex::default(),
         };
         let span = match route {
             Route::Health => Span::none(),
-            _ => telemetry::request_span(request.method(), route.name(), request.headers()),
+            _ => telemetry::request_span(&head.method, route.name(), &head.headers),
         };
         Self {
             started: Instant::now(),
-            request_id: request_id(request.headers()),
+            request_id: request_id(&head.headers),
             // Where traces are on, a request without a context begins one.
             trace_id: trace_id(telemetry::traceparent(&span).as_ref())
-                .or_else(|| trace_id(request.headers().get(TRACEPARENT))),
+                .or_else(|| trace_id(head.headers.get(TRACEPARENT))),
             context,
             span,
         }
@@ -193,7 +194,8 @@ impl Opened {
         if let Some(Cacheable(how)) = cacheable {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(how));
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        } else if trail.is_none_or(|trail| trail.issued.is_none()) {
+        } else if !headers.contains_key(X_CONTENT_TYPE_OPTIONS) {
+            // An answer with a token has them from the start.
             surround(headers);
         }
         headers.insert(REQUEST_ID, self.request_id);

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::Response;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response};
 use serde::Serialize;
 use tracing::Instrument;
 
 use super::body::{self, Arriving};
-use super::envelope::{Issued, Trail};
+use super::envelope::{Issued, Trail, headers_around_token};
 use super::error::Failure;
 use super::snapshot::{Service, Snapshot};
 use super::token::mint_off_thread;
@@ -108,9 +107,7 @@ pub(super) async fn decide_and_mint(
     };
     let body = serde_json::to_vec(&answer).expect("an answer is always JSON");
     let mut response = Response::new(Body::from(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.headers_mut() = headers_around_token();
     Ok(response)
 }
 

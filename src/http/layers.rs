@@ -10,6 +10,7 @@ use std::task::{Context as Task, Poll};
 
 use axum::body::Body;
 use axum::http::header::{HOST, TRANSFER_ENCODING};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Request, Response};
 use axum::response::IntoResponse;
@@ -78,25 +79,28 @@ impl Front {
     }
 
     /// Outermost: whatever happens inside gets its document, is counted and written down here.
-    async fn answer(
+    ///
+    /// The request is taken apart at once: every future that it went through whole would keep room for all of it.
+    fn answer(
         self: Arc<Self>,
         peer: Peer,
-        mut request: Request<impl Arriving>,
-    ) -> Result<Response<Body>, Infallible> {
-        let opened = Opened::new(&self.service, &peer, &mut request);
-        let (context, span) = (opened.context(), opened.span().clone());
-        let response = match self.cors.of(context.route) {
-            None => {
-                let answering = self.rescue(context, request);
-                answering.instrument(span).await
-            }
-            Some(cors) => {
-                // Boxed, so that a backend's request doesn't carry the room for it.
-                let answering = Box::pin(self.share(cors, context, request));
-                answering.instrument(span).await
-            }
-        };
-        Ok(opened.close(&self.service, response))
+        request: Request<impl Arriving>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+        let (mut head, body) = request.into_parts();
+        let opened = Opened::new(&self.service, &peer, &mut head);
+        async move {
+            let (context, span) = (opened.context(), opened.span().clone());
+            let response = match self.cors.of(context.route) {
+                None => self.rescue(context, &head, body).instrument(span).await,
+                Some(cors) => {
+                    // Boxed, so that a backend's request doesn't carry the room for it.
+                    let request = Request::from_parts(head, body);
+                    let answering = Box::pin(self.share(cors, context, request));
+                    answering.instrument(span).await
+                }
+            };
+            Ok(opened.close(&self.service, response))
+        }
     }
 
     /// CORS, outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
@@ -111,8 +115,9 @@ impl Front {
         if let Some(browser) = &context.browser {
             request.extensions_mut().insert(Arc::clone(browser));
         }
-        let inner = service_fn(|request| async move {
-            Ok::<_, Infallible>(self.rescue(context, request).await)
+        let inner = service_fn(|request: Request<_>| async {
+            let (head, body) = request.into_parts();
+            Ok::<_, Infallible>(self.rescue(context, &head, body).await)
         });
         let Ok(response) = cors.layer(inner).oneshot(request).await;
         response
@@ -123,15 +128,15 @@ impl Front {
     fn rescue<'a>(
         &'a self,
         context: &'a Context,
-        request: Request<impl Arriving>,
+        head: &'a Parts,
+        body: impl Arriving,
     ) -> impl Future<Output = Response<Body>> + Send + 'a {
         rescue(&self.service.closing, async move {
-            match self.admit(context, &request) {
-                ControlFlow::Continue(_place) => {
-                    super::route(&self.service, context, request).await
-                }
-                ControlFlow::Break(refusal) => refusal,
-            }
+            let _place = match self.admit(context, head, &body) {
+                ControlFlow::Continue(place) => place,
+                ControlFlow::Break(refusal) => return refusal,
+            };
+            super::route(&self.service, context, head, body).await
         })
     }
 
@@ -141,14 +146,15 @@ impl Front {
     fn admit(
         &self,
         context: &Context,
-        request: &Request<impl Arriving>,
+        head: &Parts,
+        body: &impl Arriving,
     ) -> ControlFlow<Response<Body>, Option<Place<'_>>> {
         let (service, snapshot) = (&self.service, &context.snapshot);
         let refuse = |failure: Failure| ControlFlow::Break(failure.into_response());
-        if !has_one_host(request) {
+        if !has_one_host(head) {
             return refuse(Failure::HostNeeded);
         }
-        if !has_plain_body(request) {
+        if !has_plain_body(head, body) {
             return refuse(Failure::CodingUnknown);
         }
         // A probe is neither told to use HTTPS nor turned away.
@@ -178,12 +184,12 @@ impl Front {
 
 /// A body whose end nobody sees elsewhere: `hyper` takes whatever ends with `chunked` for chunked, a proxy before us
 /// might not, and no coding is known here besides (RFC 9112 section 6.1).
-fn has_plain_body(request: &Request<impl Arriving>) -> bool {
+fn has_plain_body(head: &Parts, body: &impl Arriving) -> bool {
     // What has a length is in no coding: `hyper` has refused it, or taken the length away.
-    if request.body().size_hint().exact().is_some() {
+    if body.size_hint().exact().is_some() {
         return true;
     }
-    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     let (first, second) = (codings.next(), codings.next());
     second.is_none()
         && first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
@@ -191,9 +197,9 @@ fn has_plain_body(request: &Request<impl Arriving>) -> bool {
 
 /// Exactly one valid `Host` (RFC 9112 section 3.2), or HTTP/2's `:authority`. Where both stand the target's is the one
 /// that counts (section 3.2.2).
-fn has_one_host<B>(request: &Request<B>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next(), request.uri().authority()) {
+fn has_one_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next(), head.uri.authority()) {
         (_, Some(_), _) | (None, None, None) => false,
         (Some(host), None, _) => is_plain_host(host.as_bytes()) || is_host_in_full(host),
         (None, None, Some(authority)) => is_host(authority),

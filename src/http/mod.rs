@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{Method, Request, Response};
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
 use axum::response::IntoResponse;
 use http_body::Body as _;
 
@@ -53,9 +54,9 @@ pub fn public(service: &Arc<Service>) -> impl Fn(Peer) -> layers::Public + Clone
 async fn route(
     service: &Service,
     context: &Context,
-    request: Request<impl Arriving>,
+    head: &Parts,
+    body: impl Arriving,
 ) -> Response<Body> {
-    let (head, body) = request.into_parts();
     let route = context.route;
     if !route.methods().contains(&head.method) {
         return match route.methods() {
@@ -65,12 +66,12 @@ async fn route(
         .into_response();
     }
     let mut response = match route {
-        Route::Token => token::issue(service, context, &head, body).await,
+        Route::Token => token::issue(service, context, head, body).await,
         // Boxed, as a backend's request would carry the room for these.
-        Route::AppToken => Box::pin(session_token::issue(service, context, &head, body)).await,
-        Route::AppKeys => Box::pin(jwks::of_app(service, context, &head)).await,
-        Route::Keys => Box::pin(jwks::of_all(service, context, &head)).await,
-        Route::Metadata => Box::pin(metadata::show(context, &head)).await,
+        Route::AppToken => Box::pin(session_token::issue(service, context, head, body)).await,
+        Route::AppKeys => Box::pin(jwks::of_app(service, context, head)).await,
+        Route::Keys => Box::pin(jwks::of_all(service, context, head)).await,
+        Route::Metadata => Box::pin(metadata::show(context, head)).await,
         Route::Health => Ok("ok\n".into_response()),
         Route::Other => Err(Failure::NotFound),
     }
