@@ -16,6 +16,7 @@ use super::error::Failure;
 use super::exchange;
 use super::snapshot::Service;
 use super::who_asks;
+use crate::caller::Caller;
 use crate::limits::Passage;
 use crate::random;
 use crate::telemetry;
@@ -71,7 +72,7 @@ async fn decide_and_mint(
     // How often.
     passage.admit_caller(&caller.name).await?;
 
-    // For what.
+    // For what, and may they.
     if context.body != MediaType::Json {
         return Err(Failure::UnsupportedMediaType(
             "application/json or application/x-www-form-urlencoded",
@@ -84,19 +85,7 @@ async fn decide_and_mint(
         snapshot.request_timeout,
     )
     .await?;
-    let (asked, faults) = Asked::read(Json::parse(&body)?);
-
-    // May they.
-    let app = match caller.policy.choose_app(&asked, &mut ()) {
-        Ok(app) => app,
-        Err(_) if !faults.is_empty() => return Err(Denial::invalid(faults).into()),
-        Err(denial) => return Err(denial.into()),
-    };
-    trail.app = Some(Arc::clone(app));
-    trail.user = asked.user_id.as_ref().map(|given| given.value.to_string());
-    let grant = caller
-        .policy
-        .decide(app, asked, faults, anonymous_id, &mut ())?;
+    let (app, grant) = may_have(caller, &body, trail)?;
     passage
         .admit_user(app.name().as_str(), &grant.identity.user_id)
         .instrument(telemetry::limits_span())
@@ -107,6 +96,27 @@ async fn decide_and_mint(
     let minted = mint_off_thread(service, app, grant, Some(name)).await?;
     trail.issued = Some(Issued::from(&minted));
     Ok(carry(minted, &head.headers))
+}
+
+/// What the body asks for, and whether the caller may have it. Not a part of the future around it, which would keep room
+/// for the whole request.
+fn may_have<'a>(
+    caller: &'a Caller,
+    body: &'a [u8],
+    trail: &mut Trail,
+) -> Result<(&'a Arc<App>, Grant<'a>), Failure> {
+    let (asked, faults) = Asked::read(Json::parse(body)?);
+    let app = match caller.policy.choose_app(&asked, &mut ()) {
+        Ok(app) => app,
+        Err(_) if !faults.is_empty() => return Err(Denial::invalid(faults).into()),
+        Err(denial) => return Err(denial.into()),
+    };
+    trail.app = Some(Arc::clone(app));
+    trail.user = asked.user_id.as_ref().map(|given| given.value.to_string());
+    let grant = caller
+        .policy
+        .decide(app, asked, faults, anonymous_id, &mut ())?;
+    Ok((app, grant))
 }
 
 /// Mints here, or on a thread of its own where the signature takes long.
