@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Configuration, Trouble};
 use crate::config::{Config, LogFormat, LogLevel};
-use crate::random;
 use crate::server::{self, Drained, Gauges, TlsSlot};
 use crate::service::{self, Loaded, Reloader, Running, Sources};
 use crate::telemetry::{self, Audit, Format, Sink, Traces};
@@ -29,33 +28,34 @@ const STORE_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let sink = Sink::new(std::io::stdout())?;
     let mut traces = None;
-    let ended = configuration.sources().and_then(|sources| {
-        let loaded = sources
-            .load_patiently(SECRETS_PATIENCE)
-            .map_err(|problems| {
-                // Nothing is configured yet, so the refusal is told in the default form.
-                start_log(&sink, Format::for_stdout(), "info", None);
-                for problem in problems {
-                    tracing::error!(
-                        origin = problem.origin,
-                        path = problem.path,
-                        "refused to start: {problem}"
-                    );
-                }
-                Trouble::Refused(String::new())
-            })?;
-        let format = format(loaded.config.log.format);
-        if sources.environment.wants_traces() {
-            traces = Some(Traces::new().map_err(|error| Trouble::Refused(error.to_string()))?);
-        }
-        start_log(
-            &sink,
-            format,
-            level(loaded.config.log.level),
-            traces.as_ref(),
-        );
-        serve(sources, loaded, Audit::new(sink.clone(), format))
-    });
+    let sources = configuration.sources();
+    let ended = sources
+        .load_patiently(SECRETS_PATIENCE)
+        .map_err(|problems| {
+            // Nothing is configured yet, so the refusal is told in the default form.
+            start_log(&sink, Format::for_stdout(), "info", None);
+            for problem in problems {
+                tracing::error!(
+                    origin = problem.origin,
+                    path = problem.path,
+                    "refused to start: {problem}"
+                );
+            }
+            Trouble::Refused(String::new())
+        })
+        .and_then(|loaded| {
+            let format = format(loaded.config.log.format);
+            if sources.environment.wants_traces() {
+                traces = Some(Traces::new().map_err(|error| Trouble::Refused(error.to_string()))?);
+            }
+            start_log(
+                &sink,
+                format,
+                level(loaded.config.log.level),
+                traces.as_ref(),
+            );
+            serve(sources, loaded, Audit::new(sink.clone(), format))
+        });
     if let Some(traces) = traces {
         traces.stop();
     }
@@ -97,8 +97,6 @@ fn level(configured: LogLevel) -> &'static str {
 
 #[tokio::main]
 async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Trouble> {
-    // For the servers that are asked by HTTPS; with TLS here it is done.
-    tokio::task::spawn_blocking(random::seed_cryptography);
     let Loaded {
         config,
         snapshot,

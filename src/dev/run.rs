@@ -109,7 +109,7 @@ impl Dev {
         // From the first on: what ends the command must leave no certificate behind.
         let mut terminated = signal(SignalKind::terminate())?;
         let clock = Clock::System;
-        let sources = self.sources(&origins, at(&session)?, clock.clone())?;
+        let sources = self.sources(&origins, at(&session)?, clock.clone());
         let loaded = sources.load(None)?;
         // An error only says that a log is running already.
         let _ = telemetry::start(sink, Format::for_stdout(), "info", None);
@@ -167,12 +167,7 @@ impl Dev {
         Ok(())
     }
 
-    fn sources(
-        &self,
-        origins: &Origins,
-        session: SocketAddr,
-        clock: Clock,
-    ) -> anyhow::Result<Sources> {
+    fn sources(&self, origins: &Origins, session: SocketAddr, clock: Clock) -> Sources {
         let hash = KeyDigest::of(self.key.as_bytes()).to_hex();
         let environment: Environment = [
             // The certificate isn't a file, so signet itself isn't told that it has one.

@@ -26,10 +26,11 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
+use crate::random;
 use crate::secrets::{Encoding, Fetcher, Secret, SecretError, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
-use crate::upstream::UpstreamClient;
+use crate::upstream::{BadRoots, UpstreamClient};
 
 pub use crate::http::{Service as Running, Snapshot, admin, for_sockets, openapi, public};
 pub use changes::SecretPrints;
@@ -56,7 +57,7 @@ pub struct Sources {
     pub variables: Variables,
     /// The time.
     pub clock: Clock,
-    upstream: UpstreamClient,
+    upstream: Arc<OnceLock<UpstreamClient>>,
     fetcher: Arc<Fetcher>,
     printer: Printer,
 }
@@ -77,25 +78,23 @@ pub struct Loaded {
 
 impl Sources {
     /// The sources of a process that is starting.
-    ///
-    /// # Errors
-    /// When calls to other servers can't be set up.
+    #[must_use]
     pub fn new(
         file: Option<PathBuf>,
         environment: Environment,
         variables: Variables,
         clock: Clock,
-    ) -> Result<Self, anyhow::Error> {
+    ) -> Self {
         let file = file.or_else(|| environment.file());
-        Ok(Self {
+        Self {
             file,
             environment,
             variables,
             clock,
-            upstream: UpstreamClient::new(None)?,
+            upstream: Arc::default(),
             fetcher: Arc::default(),
             printer: Printer::new(),
-        })
+        }
     }
 
     /// The same sources, of which nothing has been fetched yet.
@@ -105,7 +104,7 @@ impl Sources {
             environment: self.environment.clone(),
             variables: self.variables.clone(),
             clock: self.clock.clone(),
-            upstream: self.upstream.clone(),
+            upstream: Arc::clone(&self.upstream),
             fetcher: Arc::default(),
             printer: self.printer.clone(),
         }
@@ -146,6 +145,17 @@ impl Sources {
     /// Fetches the secrets that are due; whether one is another now.
     fn refresh(&self) -> bool {
         self.fetcher.refresh(&self.variables)
+    }
+
+    /// The client that asks other servers, made when the first of them is named: the system's root certificates
+    /// are hundreds of files, and who asks nobody should neither wait for them nor hold them.
+    fn upstream(&self) -> Result<UpstreamClient, BadRoots> {
+        if let Some(client) = self.upstream.get() {
+            return Ok(client.clone());
+        }
+        random::seed_cryptography_aside();
+        let client = UpstreamClient::new(None)?;
+        Ok(self.upstream.get_or_init(|| client).clone())
     }
 
     fn secret(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
@@ -324,6 +334,8 @@ fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, (&'stat
             ),
         ));
     }
+    // It may be asked through TLS.
+    random::seed_cryptography_aside();
     Ok(Store::Shared(SharedSettings {
         url,
         on_outage: match on_outage {
@@ -398,7 +410,7 @@ mod tests {
             Variables::Given(variables),
             Clock::System,
         );
-        let loaded = sources.unwrap().load(None);
+        let loaded = sources.load(None);
         loaded.err().map(|it| it.to_string()).unwrap_or_default()
     }
 
