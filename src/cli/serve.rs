@@ -9,6 +9,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 use super::{Configuration, Trouble};
 use crate::config::{Config, LogFormat, LogLevel};
@@ -33,7 +34,7 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
         .load_patiently(SECRETS_PATIENCE)
         .map_err(|problems| {
             // Nothing is configured yet, so the refusal is told in the default form.
-            start_log(&sink, Format::for_stdout(), "info", None);
+            start_log(&sink, Format::for_stdout(), LevelFilter::INFO, None);
             for problem in problems {
                 tracing::error!(
                     origin = problem.origin,
@@ -62,7 +63,7 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     sink.flush();
     match ended {
         Err(Trouble::Refused(reason)) if !reason.is_empty() => {
-            start_log(&sink, Format::for_stdout(), "info", None);
+            start_log(&sink, Format::for_stdout(), LevelFilter::INFO, None);
             tracing::error!("refused to start: {reason}");
             sink.flush();
             Err(Trouble::Refused(String::new()))
@@ -72,7 +73,7 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
 }
 
 /// Starts the log; where one is running already, it goes on.
-fn start_log(sink: &Sink, format: Format, level: &str, traces: Option<&Traces>) {
+fn start_log(sink: &Sink, format: Format, level: LevelFilter, traces: Option<&Traces>) {
     // An error only says that one is running.
     let _ = telemetry::start(sink, format, level, traces);
 }
@@ -85,13 +86,13 @@ fn format(configured: LogFormat) -> Format {
     }
 }
 
-fn level(configured: LogLevel) -> &'static str {
+fn level(configured: LogLevel) -> LevelFilter {
     match configured {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 

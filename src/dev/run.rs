@@ -12,6 +12,7 @@ use axum::extract::Request;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -112,7 +113,7 @@ impl Dev {
         let sources = self.sources(&origins, at(&session)?, clock.clone());
         let loaded = sources.load(None)?;
         // An error only says that a log is running already.
-        let _ = telemetry::start(sink, Format::for_stdout(), "info", None);
+        let _ = telemetry::start(sink, Format::for_stdout(), LevelFilter::INFO, None);
         let service = service::start(
             loaded.snapshot,
             clock.clone(),
