@@ -164,13 +164,16 @@ impl Sources {
 
     fn load_with(&self, previous: Option<&Snapshot>, at_once: bool) -> Result<Loaded, Problems> {
         let examine = || config::examine(self.file.as_deref(), &self.environment, self.clock.now());
-        let (config, problems) = examine();
-        let Some(config) = config else {
-            return Err(problems.into());
-        };
-        // Looked at before anything is read for good: what changes in between is seen as a change.
-        let seen = Fingerprints::of(config.watched_files());
-        let (config, mut problems) = examine();
+        let mut examined = examine();
+        let mut seen = Fingerprints::default();
+        if let Some(config) = &examined.0
+            && !config.watched_files().is_empty()
+        {
+            // Looked at before anything is read for good: what changes in between is seen as a change.
+            seen = Fingerprints::of(config.watched_files());
+            examined = examine();
+        }
+        let (config, mut problems) = examined;
         let Some(config) = config else {
             return Err(problems.into());
         };
