@@ -96,6 +96,12 @@ impl Fetcher {
         self.lock().values().any(|kept| kept.secret.is_none())
     }
 
+    /// Whether there is nothing to fetch, and so nothing to renew.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// How many secrets are older than they may be, because their source keeps failing.
     #[must_use]
     pub fn stale(&self) -> usize {
