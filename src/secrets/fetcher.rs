@@ -234,7 +234,9 @@ mod tests {
         let name = shell(&script, Duration::ZERO, Duration::ZERO);
         let (fetcher, variables) = (Fetcher::default(), Variables::default());
         let secret = || fetcher.last_good(&name).unwrap().expose().to_vec();
+        assert!(fetcher.is_idle());
         fetcher.fetch(std::slice::from_ref(&name), false, &variables);
+        assert!(!fetcher.is_idle());
         assert_eq!(secret(), b"first");
         assert!(!fetcher.refresh(&variables), "nothing has changed");
 

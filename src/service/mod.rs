@@ -432,4 +432,54 @@ mod tests {
             "{binary}"
         );
     }
+
+    /// Whether a client for other servers was made for an app with this section.
+    fn asks_others(section: &str) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("signet.toml");
+        let text = format!(
+            r#"
+            [server]
+            require_https = false
+            [apps.acme]
+            profile = "support-widget"
+            client_id = "ten_acme"
+            secret = {{ env = "SECRET" }}
+            {section}
+            "#
+        );
+        std::fs::write(&file, text).unwrap();
+        let secret = Secret::new(Zeroizing::new(b"kR9vQ2mXz7LpT4wY8sBnC6dFgH3jK5aE".to_vec()));
+        let sources = Sources::new(
+            Some(file),
+            Environment::default(),
+            Variables::Given(BTreeMap::from([("SECRET".to_owned(), secret)])),
+            Clock::System,
+        );
+        if let Err(problems) = sources.load(None) {
+            panic!("{problems}");
+        }
+        sources.upstream.get().is_some()
+    }
+
+    #[test]
+    fn certificates_are_only_read_where_another_server_is_asked() {
+        assert!(!asks_others(
+            r#"
+            [callers.shop]
+            key_sha256 = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+            apps = ["acme"]
+            "#
+        ));
+        assert!(asks_others(
+            r#"
+            [apps.acme.browser]
+            origins = ["https://app.example.com"]
+            [apps.acme.browser.session]
+            resolver = "introspect"
+            url = "https://app.example.com/session"
+            identity = { user_id = "/user/id" }
+            "#
+        ));
+    }
 }
