@@ -20,6 +20,14 @@ pub fn seed_cryptography() {
     let _ = SystemRandom::new().fill(&mut [0]);
 }
 
+/// [`seed_cryptography`] on a thread of its own, for TLS that is spoken soon: nobody waits for it before that.
+pub fn seed_cryptography_aside() {
+    // Without a thread, whoever draws first waits.
+    let _ = std::thread::Builder::new()
+        .name("signet-seed".to_owned())
+        .spawn(seed_cryptography);
+}
+
 /// How many bytes are drawn at once for IDs: a draw costs more than the bytes do.
 const POOL: usize = 1024;
 

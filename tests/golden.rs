@@ -266,7 +266,7 @@ fn load(file: PathBuf, variables: BTreeMap<String, Secret>) -> Snapshot {
         Variables::Given(variables),
         Clock::fixed(NOW),
     );
-    match sources.expect("a client").load(None) {
+    match sources.load(None) {
         Ok(loaded) => loaded.snapshot,
         Err(problems) => panic!("{problems}"),
     }

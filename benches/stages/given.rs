@@ -61,8 +61,7 @@ pub(crate) fn service() -> Arc<service::Running> {
         settings.into_iter().collect::<Environment>(),
         Variables::Given(BTreeMap::from(variables)),
         clock.clone(),
-    )
-    .expect("no other server is called");
+    );
     let loaded = match sources.load(None) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems}"),

@@ -31,10 +31,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Trouble> {
             let (loaded, _) = arguments.configuration.load()?;
             print(&summary(&loaded.snapshot))
         }
-        Some(None) => tell(&ask_the_running_one(&arguments.configuration.sources()?)?),
+        Some(None) => tell(&ask_the_running_one(&arguments.configuration.sources())?),
         Some(Some(file)) => {
-            let old = Configuration { config: Some(file) }.sources()?;
-            let changes = arguments.configuration.sources()?.changes_since(&old);
+            let old = Configuration { config: Some(file) }.sources();
+            let changes = arguments.configuration.sources().changes_since(&old);
             tell(&changes.map_err(|problems| Trouble::Refused(problems.to_string()))?)
         }
     }

@@ -7,7 +7,7 @@ use super::{Configuration, Trouble, running};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
-    let answer = running::ask(&configuration.sources()?, "/readyz", PATIENCE)?;
+    let answer = running::ask(&configuration.sources(), "/readyz", PATIENCE)?;
     if answer.status == "200" {
         return Ok(());
     }

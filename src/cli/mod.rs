@@ -125,17 +125,17 @@ fn print(text: &str) -> Result<(), Trouble> {
 }
 
 impl Configuration {
-    fn sources(self) -> Result<Sources, Trouble> {
-        Ok(Sources::new(
+    fn sources(self) -> Sources {
+        Sources::new(
             self.config,
             Environment::from_process(),
             Variables::Process,
             Clock::System,
-        )?)
+        )
     }
 
     fn load(self) -> Result<(Loaded, Sources), Trouble> {
-        let sources = self.sources()?;
+        let sources = self.sources();
         let loaded = sources
             .load(None)
             .map_err(|problems| Trouble::Refused(problems.to_string()))?;

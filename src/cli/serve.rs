@@ -9,10 +9,10 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 use super::{Configuration, Trouble};
 use crate::config::{Config, LogFormat, LogLevel};
-use crate::random;
 use crate::server::{self, Drained, Gauges, TlsSlot};
 use crate::service::{self, Loaded, Reloader, Running, Sources};
 use crate::telemetry::{self, Audit, Format, Sink, Traces};
@@ -29,40 +29,41 @@ const STORE_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
     let sink = Sink::new(std::io::stdout())?;
     let mut traces = None;
-    let ended = configuration.sources().and_then(|sources| {
-        let loaded = sources
-            .load_patiently(SECRETS_PATIENCE)
-            .map_err(|problems| {
-                // Nothing is configured yet, so the refusal is told in the default form.
-                start_log(&sink, Format::for_stdout(), "info", None);
-                for problem in problems {
-                    tracing::error!(
-                        origin = problem.origin,
-                        path = problem.path,
-                        "refused to start: {problem}"
-                    );
-                }
-                Trouble::Refused(String::new())
-            })?;
-        let format = format(loaded.config.log.format);
-        if sources.environment.wants_traces() {
-            traces = Some(Traces::new().map_err(|error| Trouble::Refused(error.to_string()))?);
-        }
-        start_log(
-            &sink,
-            format,
-            level(loaded.config.log.level),
-            traces.as_ref(),
-        );
-        serve(sources, loaded, Audit::new(sink.clone(), format))
-    });
+    let sources = configuration.sources();
+    let ended = sources
+        .load_patiently(SECRETS_PATIENCE)
+        .map_err(|problems| {
+            // Nothing is configured yet, so the refusal is told in the default form.
+            start_log(&sink, Format::for_stdout(), LevelFilter::INFO, None);
+            for problem in problems {
+                tracing::error!(
+                    origin = problem.origin,
+                    path = problem.path,
+                    "refused to start: {problem}"
+                );
+            }
+            Trouble::Refused(String::new())
+        })
+        .and_then(|loaded| {
+            let format = format(loaded.config.log.format);
+            if sources.environment.wants_traces() {
+                traces = Some(Traces::new().map_err(|error| Trouble::Refused(error.to_string()))?);
+            }
+            start_log(
+                &sink,
+                format,
+                level(loaded.config.log.level),
+                traces.as_ref(),
+            );
+            serve(sources, loaded, Audit::new(sink.clone(), format))
+        });
     if let Some(traces) = traces {
         traces.stop();
     }
     sink.flush();
     match ended {
         Err(Trouble::Refused(reason)) if !reason.is_empty() => {
-            start_log(&sink, Format::for_stdout(), "info", None);
+            start_log(&sink, Format::for_stdout(), LevelFilter::INFO, None);
             tracing::error!("refused to start: {reason}");
             sink.flush();
             Err(Trouble::Refused(String::new()))
@@ -72,7 +73,7 @@ pub(super) fn run(configuration: Configuration) -> Result<(), Trouble> {
 }
 
 /// Starts the log; where one is running already, it goes on.
-fn start_log(sink: &Sink, format: Format, level: &str, traces: Option<&Traces>) {
+fn start_log(sink: &Sink, format: Format, level: LevelFilter, traces: Option<&Traces>) {
     // An error only says that one is running.
     let _ = telemetry::start(sink, format, level, traces);
 }
@@ -85,20 +86,18 @@ fn format(configured: LogFormat) -> Format {
     }
 }
 
-fn level(configured: LogLevel) -> &'static str {
+fn level(configured: LogLevel) -> LevelFilter {
     match configured {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 
 #[tokio::main]
 async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Trouble> {
-    // For the servers that are asked by HTTPS; with TLS here it is done.
-    tokio::task::spawn_blocking(random::seed_cryptography);
     let Loaded {
         config,
         snapshot,

@@ -99,7 +99,8 @@ fn read(
     let Some(merged) = merged else {
         return Ok((None, problems));
     };
-    let walk = walk::Walk::new(schema(), layers::names(), fallback, &mut problems);
+    let schema = schema();
+    let walk = walk::Walk::new(&schema, layers::names(), fallback, &mut problems);
     let (written, origins) = walk.run(&merged);
     let raw: raw::Configuration = serde_json::from_value(written.json.clone())
         .map_err(|_| Problem::new(fallback, "", "has a shape that signet's own schema allows and its types don't: this is a fault of signet itself"))?;

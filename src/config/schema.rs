@@ -1,20 +1,15 @@
 //! The JSON Schema of the configuration, made from the raw types.
 
-use std::sync::LazyLock;
-
 use serde_json::Value;
 
 use super::raw;
 
-/// The JSON Schema (2020-12) of the configuration file.
+/// The JSON Schema (2020-12) of the configuration file; made each time, as it is needed seldom and is large.
 #[must_use]
-pub fn schema() -> &'static Value {
-    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-        let mut schema = schemars::schema_for!(raw::Configuration).to_value();
-        drop_null(&mut schema);
-        schema
-    });
-    &SCHEMA
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(raw::Configuration).to_value();
+    drop_null(&mut schema);
+    schema
 }
 
 /// TOML has no null: a key that may be left out is only absent.

@@ -10,6 +10,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -110,10 +111,10 @@ impl Dev {
         // From the first on: what ends the command must leave no certificate behind.
         let mut terminated = signal(SignalKind::terminate())?;
         let clock = Clock::System;
-        let sources = self.sources(&origins, at(&session)?, clock.clone())?;
+        let sources = self.sources(&origins, at(&session)?, clock.clone());
         let loaded = sources.load(None)?;
         // An error only says that a log is running already.
-        let _ = telemetry::start(sink, Format::for_stdout(), "info", None);
+        let _ = telemetry::start(sink, Format::for_stdout(), LevelFilter::INFO, None);
         let service = service::start(
             loaded.snapshot,
             clock.clone(),
@@ -175,12 +176,7 @@ impl Dev {
         Ok(())
     }
 
-    fn sources(
-        &self,
-        origins: &Origins,
-        session: SocketAddr,
-        clock: Clock,
-    ) -> anyhow::Result<Sources> {
+    fn sources(&self, origins: &Origins, session: SocketAddr, clock: Clock) -> Sources {
         let hash = KeyDigest::of(self.key.as_bytes()).to_hex();
         let environment: Environment = [
             // The certificate isn't a file, so signet itself isn't told that it has one.

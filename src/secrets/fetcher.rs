@@ -96,6 +96,12 @@ impl Fetcher {
         self.lock().values().any(|kept| kept.secret.is_none())
     }
 
+    /// Whether there is nothing to fetch, and so nothing to renew.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// How many secrets are older than they may be, because their source keeps failing.
     #[must_use]
     pub fn stale(&self) -> usize {
@@ -228,7 +234,9 @@ mod tests {
         let name = shell(&script, Duration::ZERO, Duration::ZERO);
         let (fetcher, variables) = (Fetcher::default(), Variables::default());
         let secret = || fetcher.last_good(&name).unwrap().expose().to_vec();
+        assert!(fetcher.is_idle());
         fetcher.fetch(std::slice::from_ref(&name), false, &variables);
+        assert!(!fetcher.is_idle());
         assert_eq!(secret(), b"first");
         assert!(!fetcher.refresh(&variables), "nothing has changed");
 

@@ -1,5 +1,6 @@
 //! What all connections share: the settings, and the bell that tells them what the door decided.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -30,8 +31,9 @@ const MAX_OWN_RESETS: usize = 256;
 /// under way when we decided to close, for its half of a close, for its `PING` after `GOAWAY`.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// After this long without a request an HTTP/1 connection gives its buffers back.
-const NAP_AFTER: Duration = Duration::from_millis(250);
+/// After this long without a request an HTTP/1 connection gives its buffers back: at first soon, as many a client
+/// asks once and keeps its connection, and later for one whose naps turn out to be short.
+const NAP_AFTER: RangeInclusive<Duration> = Duration::from_millis(25)..=Duration::from_millis(250);
 
 /// Each step of pressure halves how long an idle connection may stay; after the last none may.
 pub(super) const MOST_PRESSURE: u32 = 16;
@@ -165,7 +167,8 @@ impl House {
         LINGER.min(self.settings.shutdown_grace / 4)
     }
 
-    pub(super) fn nap_after(&self) -> Duration {
+    /// The shortest and the longest rest before a nap.
+    pub(super) fn nap_after(&self) -> RangeInclusive<Duration> {
         NAP_AFTER
     }
 

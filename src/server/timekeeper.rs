@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep};
@@ -33,12 +34,16 @@ pub(super) struct Timekeeper {
     listening: bool,
     /// The alarm was set for a state that may have been left for a shorter one.
     outdated: bool,
+    /// How long a rest lasts before it becomes a nap: what is asked again and again stays awake.
+    nap_after: Duration,
+    napping_since: Option<Instant>,
 }
 
 impl Timekeeper {
     pub(super) fn new(house: Arc<House>) -> Self {
         let bell = Box::pin(house.bell().notified_owned());
         let alarm = Box::pin(tokio::time::sleep(house.alarm_step()));
+        let nap_after = *house.nap_after().start();
         Self {
             heard: 0,
             house,
@@ -46,6 +51,8 @@ impl Timekeeper {
             alarm,
             listening: false,
             outdated: false,
+            nap_after,
+            napping_since: None,
         }
     }
 
@@ -59,8 +66,14 @@ impl Timekeeper {
     ) -> Poll<Due> {
         if !self.listening || self.house.announcements() != self.heard {
             self.listen(cx);
-        } else if !self.outdated && self.alarm.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
+        } else if !self.outdated {
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // Whoever is too busy for a nap need not be looked at so often.
+            if may_nap && !self.rests_long_enough(watched) {
+                self.grow_patient();
+            }
         }
         self.outdated = false;
         self.look(cx, watched, may_nap)
@@ -84,7 +97,32 @@ impl Timekeeper {
         self.outdated = true;
     }
 
+    fn rests_long_enough(&self, watched: &impl Bounded) -> bool {
+        let rest = watched.resting_since().map(|since| since.elapsed());
+        rest.is_some_and(|rest| rest >= self.nap_after)
+    }
+
+    fn grow_patient(&mut self) {
+        self.nap_after = (self.nap_after * 4).min(*self.house.nap_after().end());
+    }
+
+    /// After a nap that was shorter than the longest rest, the next one should begin later.
+    fn wake(&mut self) {
+        let Some(since) = self.napping_since.take() else {
+            return;
+        };
+        let range = self.house.nap_after();
+        if since.elapsed() < *range.end() {
+            self.grow_patient();
+        } else {
+            self.nap_after = *range.start();
+        }
+    }
+
     fn look(&mut self, cx: &mut Context<'_>, watched: &impl Bounded, may_nap: bool) -> Poll<Due> {
+        if may_nap {
+            self.wake();
+        }
         loop {
             if self.house.is_cutting() {
                 return Poll::Ready(Due::Cut);
@@ -98,11 +136,12 @@ impl Timekeeper {
             let next = match watched.resting_since() {
                 // Nothing shorter can begin without waking the task.
                 Some(_) if !may_nap => end,
-                Some(since) if since + self.house.nap_after() <= now => {
+                Some(since) if since + self.nap_after <= now => {
+                    self.napping_since = Some(now);
                     return Poll::Ready(Due::Nap);
                 }
                 // A rest may begin before the alarm rings, and should not wait long for its nap.
-                _ if may_nap => end.min(now + step.min(self.house.nap_after())),
+                _ if may_nap => end.min(now + step.min(self.nap_after)),
                 _ => end.min(now + step),
             };
             self.alarm.as_mut().reset(next);

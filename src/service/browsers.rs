@@ -79,7 +79,7 @@ fn resolver(
                 identity: pointers(identity)?,
                 max_concurrent: MAX_CONCURRENT,
             };
-            let resolver = Introspect::new(settings, sources.upstream.clone());
+            let resolver = Introspect::new(settings, sources.upstream().map_err(wrong(".url"))?);
             Ok(Resolver::Introspect(
                 resolver.map_err(wrong(".forward_headers"))?,
             ))

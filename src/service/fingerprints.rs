@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 const MOST_BYTES: u64 = 1024 * 1024;
 
 /// What each file held when it was looked at.
-#[derive(PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Fingerprints(BTreeMap<PathBuf, Vec<u8>>);
 
 impl Fingerprints {

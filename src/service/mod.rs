@@ -26,10 +26,11 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
 use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
+use crate::random;
 use crate::secrets::{Encoding, Fetcher, Secret, SecretError, SecretName, SecretRef, Variables};
 use crate::server::{Gauges, TlsIdentity};
 use crate::telemetry::{Audit, Metrics};
-use crate::upstream::UpstreamClient;
+use crate::upstream::{BadRoots, UpstreamClient};
 
 pub use crate::http::{Service as Running, Snapshot, admin, openapi, public};
 pub use changes::SecretPrints;
@@ -56,7 +57,7 @@ pub struct Sources {
     pub variables: Variables,
     /// The time.
     pub clock: Clock,
-    upstream: UpstreamClient,
+    upstream: Arc<OnceLock<UpstreamClient>>,
     fetcher: Arc<Fetcher>,
     printer: Printer,
 }
@@ -77,25 +78,23 @@ pub struct Loaded {
 
 impl Sources {
     /// The sources of a process that is starting.
-    ///
-    /// # Errors
-    /// When calls to other servers can't be set up.
+    #[must_use]
     pub fn new(
         file: Option<PathBuf>,
         environment: Environment,
         variables: Variables,
         clock: Clock,
-    ) -> Result<Self, anyhow::Error> {
+    ) -> Self {
         let file = file.or_else(|| environment.file());
-        Ok(Self {
+        Self {
             file,
             environment,
             variables,
             clock,
-            upstream: UpstreamClient::new(None)?,
+            upstream: Arc::default(),
             fetcher: Arc::default(),
             printer: Printer::new(),
-        })
+        }
     }
 
     /// The same sources, of which nothing has been fetched yet.
@@ -105,7 +104,7 @@ impl Sources {
             environment: self.environment.clone(),
             variables: self.variables.clone(),
             clock: self.clock.clone(),
-            upstream: self.upstream.clone(),
+            upstream: Arc::clone(&self.upstream),
             fetcher: Arc::default(),
             printer: self.printer.clone(),
         }
@@ -148,19 +147,33 @@ impl Sources {
         self.fetcher.refresh(&self.variables)
     }
 
+    /// The client that asks other servers, made when the first of them is named: the system's root certificates
+    /// are hundreds of files, and who asks nobody should neither wait for them nor hold them.
+    fn upstream(&self) -> Result<UpstreamClient, BadRoots> {
+        if let Some(client) = self.upstream.get() {
+            return Ok(client.clone());
+        }
+        random::seed_cryptography_aside();
+        let client = UpstreamClient::new(None)?;
+        Ok(self.upstream.get_or_init(|| client).clone())
+    }
+
     fn secret(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
         reference.read(&self.variables, &self.fetcher)
     }
 
     fn load_with(&self, previous: Option<&Snapshot>, at_once: bool) -> Result<Loaded, Problems> {
         let examine = || config::examine(self.file.as_deref(), &self.environment, self.clock.now());
-        let (config, problems) = examine();
-        let Some(config) = config else {
-            return Err(problems.into());
-        };
-        // Looked at before anything is read for good: what changes in between is seen as a change.
-        let seen = Fingerprints::of(config.watched_files());
-        let (config, mut problems) = examine();
+        let mut examined = examine();
+        let mut seen = Fingerprints::default();
+        if let Some(config) = &examined.0
+            && !config.watched_files().is_empty()
+        {
+            // Looked at before anything is read for good: what changes in between is seen as a change.
+            seen = Fingerprints::of(config.watched_files());
+            examined = examine();
+        }
+        let (config, mut problems) = examined;
         let Some(config) = config else {
             return Err(problems.into());
         };
@@ -324,6 +337,8 @@ fn load_store(store: &config::Store, sources: &Sources) -> Result<Store, (&'stat
             ),
         ));
     }
+    // It may be asked through TLS.
+    random::seed_cryptography_aside();
     Ok(Store::Shared(SharedSettings {
         url,
         on_outage: match on_outage {
@@ -398,7 +413,7 @@ mod tests {
             Variables::Given(variables),
             Clock::System,
         );
-        let loaded = sources.unwrap().load(None);
+        let loaded = sources.load(None);
         loaded.err().map(|it| it.to_string()).unwrap_or_default()
     }
 
@@ -416,5 +431,55 @@ mod tests {
             binary.contains("limits.store.pepper: is not text"),
             "{binary}"
         );
+    }
+
+    /// Whether a client for other servers was made for an app with this section.
+    fn asks_others(section: &str) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("signet.toml");
+        let text = format!(
+            r#"
+            [server]
+            require_https = false
+            [apps.acme]
+            profile = "support-widget"
+            client_id = "ten_acme"
+            secret = {{ env = "SECRET" }}
+            {section}
+            "#
+        );
+        std::fs::write(&file, text).unwrap();
+        let secret = Secret::new(Zeroizing::new(b"kR9vQ2mXz7LpT4wY8sBnC6dFgH3jK5aE".to_vec()));
+        let sources = Sources::new(
+            Some(file),
+            Environment::default(),
+            Variables::Given(BTreeMap::from([("SECRET".to_owned(), secret)])),
+            Clock::System,
+        );
+        if let Err(problems) = sources.load(None) {
+            panic!("{problems}");
+        }
+        sources.upstream.get().is_some()
+    }
+
+    #[test]
+    fn certificates_are_only_read_where_another_server_is_asked() {
+        assert!(!asks_others(
+            r#"
+            [callers.shop]
+            key_sha256 = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+            apps = ["acme"]
+            "#
+        ));
+        assert!(asks_others(
+            r#"
+            [apps.acme.browser]
+            origins = ["https://app.example.com"]
+            [apps.acme.browser.session]
+            resolver = "introspect"
+            url = "https://app.example.com/session"
+            identity = { user_id = "/user/id" }
+            "#
+        ));
     }
 }

@@ -90,6 +90,9 @@ impl Reloader {
 
     async fn look(&self) -> Option<Fingerprints> {
         let files: Vec<PathBuf> = self.now.config.watched_files().iter().cloned().collect();
+        if files.is_empty() {
+            return Some(Fingerprints::default());
+        }
         tokio::task::spawn_blocking(move || Fingerprints::of(&files))
             .await
             .ok()
@@ -190,6 +193,11 @@ impl Reloader {
 async fn refresh_forever(sources: Arc<Sources>, fetched: &Notify) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        // A thread that was made at a busy time, and never rests again, would keep what lies around it from being
+        // given back.
+        if sources.fetcher.is_idle() {
+            continue;
+        }
         let sources = Arc::clone(&sources);
         let asking = tokio::task::spawn_blocking(move || sources.refresh());
         if asking.await.unwrap_or(false) {

@@ -81,7 +81,8 @@ impl<'a> Verifiers<'a> {
         if let Some(known) = self.caches.iter().find(|cache| *cache.url() == url) {
             return Ok(known.clone());
         }
-        let cache = JwksCache::new(url, timeout, self.sources.upstream.clone());
+        let client = self.sources.upstream().map_err(wrong(".jwks_url"))?;
+        let cache = JwksCache::new(url, timeout, client);
         self.caches.push(cache.clone());
         Ok(cache)
     }

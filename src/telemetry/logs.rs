@@ -2,9 +2,11 @@
 
 use std::io::{self, IsTerminal};
 
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::traces::TARGET as SPANS;
 use super::{Sink, Traces};
@@ -30,7 +32,7 @@ impl Format {
     }
 }
 
-/// Sends everything that is logged at `level` or above (`error` … `trace`) through `sink`, panics
+/// Sends everything that is logged at `level` or above through `sink`, panics
 /// included, for the rest of the process; and spans through `traces`, where there are any.
 ///
 /// # Errors
@@ -38,11 +40,14 @@ impl Format {
 pub fn start(
     sink: &Sink,
     format: Format,
-    level: &str,
+    level: LevelFilter,
     traces: Option<&Traces>,
 ) -> Result<(), TryInitError> {
     // Other crates speak up from `warn` on; at `trace` the TLS and HTTP libraries would log what they carry.
-    let filter = EnvFilter::new(format!("warn,signet={level},{SPANS}=off"));
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("signet", level)
+        .with_target(SPANS, LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(sink.clone());
     let lines = match format {
         Format::Json => lines

@@ -171,7 +171,7 @@ impl Signet {
             Variables::Given(variables),
             clock.clone(),
         );
-        let loaded = match sources.unwrap().load(None) {
+        let loaded = match sources.load(None) {
             Ok(loaded) => loaded,
             Err(problems) => panic!("{problems}"),
         };

@@ -536,7 +536,13 @@ fn commands_on_broken_secrets_give_nothing_away() {
 #[ignore = "ends in a panic, as the test below wants it"]
 fn a_process_that_panics_over_a_secret() {
     let sink = signet::telemetry::Sink::new(std::io::stdout()).unwrap();
-    signet::telemetry::start(&sink, signet::telemetry::Format::Json, "trace", None).unwrap();
+    signet::telemetry::start(
+        &sink,
+        signet::telemetry::Format::Json,
+        tracing::level_filters::LevelFilter::TRACE,
+        None,
+    )
+    .unwrap();
     panic!("the secret is {ACME_SECRET}");
 }
 

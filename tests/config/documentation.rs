@@ -57,7 +57,7 @@ fn the_defaults_alone_lack_only_an_app_and_https() {
 #[test]
 fn every_setting_is_documented() {
     let mut known = BTreeSet::new();
-    keys(config::schema(), &mut known);
+    keys(&config::schema(), &mut known);
     assert!(known.len() > 60);
     let text = documentation();
     let missing: Vec<_> = known

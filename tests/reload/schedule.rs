@@ -77,7 +77,6 @@ async fn the_next_key_signs_from_its_second_on_without_a_reload() {
         clock.clone(),
     );
     let loaded = sources
-        .unwrap()
         .load(None)
         .unwrap_or_else(|problems| panic!("{problems}"));
     let audit = Audit::new(Sink::new(std::io::sink()).unwrap(), Format::Json);
