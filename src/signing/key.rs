@@ -3,17 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
     EcdsaSigningAlgorithm, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
     RsaEncoding,
 };
+use hmac::{Hmac, KeyInit};
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use sha2::{Sha256, Sha384, Sha512};
 
 use super::Algorithm;
 use crate::secrets::{Secret, Weakness};
@@ -99,7 +100,10 @@ pub struct Key {
 pub(super) enum Signer {
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
-    Hmac(Box<hmac::Key>),
+    // The key's first blocks are hashed once, when it is made, and wiped with it.
+    Hs256(Box<Hmac<Sha256>>),
+    Hs384(Box<Hmac<Sha384>>),
+    Hs512(Box<Hmac<Sha512>>),
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
 }
 
@@ -109,10 +113,10 @@ impl Key {
     /// # Errors
     /// When the secret is too short for its hash, well known, repetitive or a PEM text.
     pub fn from_secret(id: KeyId, algorithm: Algorithm, secret: &Secret) -> Result<Self, KeyError> {
-        let hash = match algorithm {
-            Algorithm::HS256 => hmac::HMAC_SHA256,
-            Algorithm::HS384 => hmac::HMAC_SHA384,
-            Algorithm::HS512 => hmac::HMAC_SHA512,
+        let signer = match algorithm {
+            Algorithm::HS256 => Signer::Hs256(prepared(secret)),
+            Algorithm::HS384 => Signer::Hs384(prepared(secret)),
+            Algorithm::HS512 => Signer::Hs512(prepared(secret)),
             _ => return Err(KeyError::WrongKind(algorithm)),
         };
         if secret
@@ -133,7 +137,6 @@ impl Key {
         if let Some(weakness) = secret.weakness() {
             return Err(weakness.into());
         }
-        let signer = Signer::Hmac(Box::new(hmac::Key::new(hash, secret.expose())));
         Self {
             id,
             algorithm,
@@ -241,6 +244,11 @@ impl Key {
     fn tested(self) -> Result<Self, KeyError> {
         self.self_test().map(|()| self)
     }
+}
+
+fn prepared<M: KeyInit>(secret: &Secret) -> Box<M> {
+    let key = M::new_from_slice(secret.expose());
+    Box::new(key.expect("HMAC takes keys of any length"))
 }
 
 fn rsa(

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::MAX_OUTPUT_LEN;
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::Mac;
 use serde_json::{Map, Value};
 
 use super::Key;
@@ -123,11 +123,9 @@ impl Key {
         text.extend_from_slice(header.0.as_bytes());
         append_base64url(&mut text, claims);
         match &self.signer {
-            Signer::Hmac(key) => {
-                let mut tag = [0; MAX_OUTPUT_LEN];
-                let tag = hmac::sign_to_buffer(key, &text, &mut tag).map_err(|_| SealError)?;
-                append_signature(&mut text, tag);
-            }
+            Signer::Hs256(key) => append_tag(&mut text, &**key),
+            Signer::Hs384(key) => append_tag(&mut text, &**key),
+            Signer::Hs512(key) => append_tag(&mut text, &**key),
             Signer::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(*encoding, &rand::SystemRandom::new(), &text, &mut signature)
@@ -180,6 +178,11 @@ impl Key {
             _ => 128,
         }
     }
+}
+
+fn append_tag<M: Mac + Clone>(text: &mut Vec<u8>, key: &M) {
+    let tag = key.clone().chain_update(&*text).finalize();
+    append_signature(text, &tag.into_bytes());
 }
 
 fn append_signature(text: &mut Vec<u8>, signature: &[u8]) {
