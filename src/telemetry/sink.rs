@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How many bytes may wait; further lines are dropped and counted.
 const CAPACITY: usize = 4 * 1024 * 1024;
 /// How long lines gather before they are written: waking the thread for each would cost more than the line.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// How much room for lines is kept when they are written; more than that is a burst's, and given back.
 const KEEP: usize = 256 * 1024;
 
