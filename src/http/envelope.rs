@@ -4,6 +4,7 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
+use arc_swap::Guard;
 use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, X_CONTENT_TYPE_OPTIONS,
@@ -32,7 +33,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What is known of a request from the start.
 pub(super) struct Context {
     /// The state that it sees from start to end.
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Guard<Arc<Snapshot>>,
     /// Where it comes from.
     pub(super) client: Client,
     /// The app's browser endpoint, where it is for one.
@@ -102,7 +103,7 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn new(service: &Service, peer: &Peer, head: &mut Parts) -> Self {
-        let snapshot = service.snapshot.load_full();
+        let snapshot = service.snapshot.load();
         let client = Client::of(peer, &head.headers, &snapshot.trusted_proxies);
         if let Some(path) = snapshot
             .browser_paths

@@ -34,9 +34,13 @@ use super::snapshot::Service;
 use crate::limits::{AddressKey, AddressTable, LimitName, Limits};
 use crate::server::Peer;
 
-/// The public port as a `tower` service for one peer. A clone costs a counter: `hyper` makes one for every request.
+/// The public port as a `tower` service for one peer. A clone costs a counter: `hyper` makes one for every request. The
+/// counter is the connection's own, so that cores don't take it from each other.
 #[derive(Clone)]
-pub struct Public {
+pub struct Public(Arc<Connected>);
+
+/// The public port, and who has connected to it.
+struct Connected {
     front: Arc<Front>,
     peer: Peer,
 }
@@ -48,10 +52,10 @@ pub(super) struct Front {
 
 impl Public {
     pub(super) fn new(front: &Arc<Front>, peer: Peer) -> Self {
-        Self {
+        Self(Arc::new(Connected {
             front: Arc::clone(front),
             peer,
-        }
+        }))
     }
 }
 
@@ -65,8 +69,33 @@ impl<B: Arriving> TowerService<Request<B>> for Public {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let front = Arc::clone(&self.front);
-        Box::pin(front.answer(self.peer, request))
+        let Self(connected) = self;
+        Box::pin(answer(Arc::clone(connected), request))
+    }
+}
+
+/// Outermost: whatever happens inside gets its document, is counted and written down here.
+///
+/// The request is taken apart at once: every future that it went through whole would keep room for all of it.
+fn answer(
+    connected: Arc<Connected>,
+    request: Request<impl Arriving>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+    let (mut head, body) = request.into_parts();
+    let opened = Opened::new(&connected.front.service, &connected.peer, &mut head);
+    async move {
+        let front = &connected.front;
+        let (context, span) = (opened.context(), opened.span().clone());
+        let response = match front.cors.of(context.route) {
+            None => front.rescue(context, &head, body).instrument(span).await,
+            Some(cors) => {
+                // Boxed, so that a backend's request doesn't carry the room for it.
+                let request = Request::from_parts(head, body);
+                let answering = Box::pin(front.share(cors, context, request));
+                answering.instrument(span).await
+            }
+        };
+        Ok(opened.close(&front.service, response))
     }
 }
 
@@ -76,31 +105,6 @@ impl Front {
             service: Arc::clone(service),
             cors: BrowserCors::new(),
         })
-    }
-
-    /// Outermost: whatever happens inside gets its document, is counted and written down here.
-    ///
-    /// The request is taken apart at once: every future that it went through whole would keep room for all of it.
-    fn answer(
-        self: Arc<Self>,
-        peer: Peer,
-        request: Request<impl Arriving>,
-    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
-        let (mut head, body) = request.into_parts();
-        let opened = Opened::new(&self.service, &peer, &mut head);
-        async move {
-            let (context, span) = (opened.context(), opened.span().clone());
-            let response = match self.cors.of(context.route) {
-                None => self.rescue(context, &head, body).instrument(span).await,
-                Some(cors) => {
-                    // Boxed, so that a backend's request doesn't carry the room for it.
-                    let request = Request::from_parts(head, body);
-                    let answering = Box::pin(self.share(cors, context, request));
-                    answering.instrument(span).await
-                }
-            };
-            Ok(opened.close(&self.service, response))
-        }
     }
 
     /// CORS, outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
