@@ -12,7 +12,7 @@ const CAPACITY: usize = 4 * 1024 * 1024;
 /// How long lines gather before they are written: waking the thread for each would cost more than the line.
 const GATHER: Duration = Duration::from_millis(20);
 /// How much room for lines is kept when they are written; more than that is a burst's, and given back.
-const KEEP: usize = 256 * 1024;
+const KEEP: usize = 512 * 1024;
 
 /// A way to write lines that never waits. Clones write to the same place.
 #[derive(Clone)]
