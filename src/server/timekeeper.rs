@@ -151,3 +151,49 @@ impl Timekeeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::super::{Gauges, Settings};
+    use super::*;
+
+    /// A connection on which nothing is going on since this moment, and that nobody ends.
+    struct Resting(Instant);
+
+    impl Bounded for Resting {
+        fn until(&self, _: &House) -> Instant {
+            self.0 + Duration::from_secs(60)
+        }
+
+        fn resting_since(&self) -> Option<Instant> {
+            Some(self.0)
+        }
+    }
+
+    /// How long a rest that begins now lasts before the nap.
+    async fn rest(timekeeper: &mut Timekeeper) -> Duration {
+        let resting = Resting(Instant::now());
+        timekeeper.reconsider();
+        let due = poll_fn(|cx| timekeeper.poll(cx, &resting, true)).await;
+        assert_eq!(due, Due::Nap);
+        resting.0.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_woken_soon_naps_later_and_whoever_sleeps_long_naps_soon_again() {
+        let house = House::new(Settings::default(), Arc::<Gauges>::default());
+        let (soon, late) = house.nap_after().into_inner();
+        let mut timekeeper = Timekeeper::new(Arc::new(house));
+        let near = |rest: Duration, wanted: Duration| {
+            assert!(rest.abs_diff(wanted) <= Duration::from_millis(2), "{rest:?}");
+        };
+        near(rest(&mut timekeeper).await, soon);
+        near(rest(&mut timekeeper).await, soon * 4);
+        near(rest(&mut timekeeper).await, late);
+        near(rest(&mut timekeeper).await, late);
+        tokio::time::advance(late).await;
+        near(rest(&mut timekeeper).await, soon);
+    }
+}
