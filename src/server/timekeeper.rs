@@ -187,7 +187,10 @@ mod tests {
         let (soon, late) = house.nap_after().into_inner();
         let mut timekeeper = Timekeeper::new(Arc::new(house));
         let near = |rest: Duration, wanted: Duration| {
-            assert!(rest.abs_diff(wanted) <= Duration::from_millis(2), "{rest:?}");
+            assert!(
+                rest.abs_diff(wanted) <= Duration::from_millis(2),
+                "{rest:?}"
+            );
         };
         near(rest(&mut timekeeper).await, soon);
         near(rest(&mut timekeeper).await, soon * 4);
