@@ -9,7 +9,6 @@ mod given;
 
 use std::time::Duration;
 
-use axum::body::Body;
 use divan::{Bencher, black_box};
 use futures_util::FutureExt;
 use http::Response;
@@ -55,8 +54,8 @@ fn limit(bencher: Bencher) {
         let user = turns.next().expect("it goes on for ever");
         let passing = async {
             let mut passage = limits.passage(CLIENT);
-            passage.admit_address().await?;
-            passage.admit_caller("shop").await?;
+            passage.admit_address()?;
+            passage.admit_caller("shop")?;
             passage.admit_user("acme", user).await?;
             passage.settle().await
         };
@@ -116,13 +115,13 @@ fn write_down(bencher: Bencher) {
 /// The whole public service, from a request to its answer: all stages, limits, metrics and one audit line.
 #[divan::bench]
 fn answer(bencher: Bencher) {
-    let public = signet::http::public(&service())(peer());
+    let public = signet::http::public(&service()).service(peer());
     // For its clock: time-outs are set, though nothing waits.
     let runtime = Runtime::new().expect("a runtime");
     let _entered = runtime.enter();
     bencher.with_inputs(request).bench_local_values(|request| {
         let answered = public.clone().oneshot(request).now_or_never();
-        let answer: Response<Body> = answered.expect("it waits for nothing").expect("an answer");
+        let answer: Response<_> = answered.expect("it waits for nothing").expect("an answer");
         assert!(answer.status().is_success(), "{answer:?}");
         answer
     });

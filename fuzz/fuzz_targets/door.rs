@@ -73,7 +73,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         address: SocketAddr::from((PROXY, 40_000)),
         encrypted: false,
     };
-    let response = RUNTIME.block_on(service::public(&SERVICE)(peer).oneshot(request));
+    let response = RUNTIME.block_on(service::public(&SERVICE).service(peer).oneshot(request));
     let (head, body) = response.unwrap_or_else(|never| match never {}).into_parts();
     let body = RUNTIME
         .block_on(body.collect())

@@ -130,10 +130,11 @@ async fn serve(sources: Sources, loaded: Loaded, audit: Audit) -> Result<(), Tro
     let stopped = CancellationToken::new();
     let settings = settings(&config);
     let gauges = Arc::clone(&service.gauges);
+    let door = service::public(&service);
     let serving = tokio::spawn(server::serve(
         public,
         tls.clone(),
-        service::public(&service),
+        move |peer| door.service(peer),
         settings.clone(),
         gauges,
         stopping.clone(),

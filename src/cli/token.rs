@@ -91,7 +91,7 @@ impl Issue {
         let app = find_app(&loaded.snapshot, &self.app)?;
         let key = self.key.as_deref().map(KeyId::from);
         if let Some(id) = &key
-            && app.keyring().find(id).is_none()
+            && app.keyring().position(id).is_none()
         {
             let ids: Vec<_> = app
                 .keyring()

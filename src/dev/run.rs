@@ -155,7 +155,7 @@ impl Dev {
         };
         let everything = {
             let demo = demo.clone();
-            Box::new(move |peer| demo.clone().fallback_service(public(peer)))
+            Box::new(move |peer| demo.clone().fallback_service(public.service(peer)))
         };
         let servers = [
             start(main, Some(Arc::clone(&slot)), everything),

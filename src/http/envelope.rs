@@ -1,34 +1,30 @@
 //! What surrounds every request: its context on the way in; its ID, its error document, its metrics
 //! and its audit line on the way out.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use arc_swap::Guard;
-use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use tracing::Span;
-use uuid::Uuid;
 
+use super::Body;
 use super::body::MediaType;
 use super::client_ip::Client;
 use super::error::{ErrorForm, Failure};
+use super::known_headers::{KnownHeaders, REQUEST_ID, RequestId, trace_id};
 use super::public_document::Cacheable;
 use super::route::{Route, app_of_token};
 use super::snapshot::{Browser, Service, Snapshot};
 use crate::caller::Caller;
 use crate::clock::Timestamp;
-use crate::random;
 use crate::server::Peer;
 use crate::telemetry::{self, Entry, Outcome};
 use crate::token::{App, Minted};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What is known of a request from the start.
 pub(super) struct Context {
@@ -36,37 +32,24 @@ pub(super) struct Context {
     pub(super) snapshot: Guard<Arc<Snapshot>>,
     /// Where it comes from.
     pub(super) client: Client,
+    /// What its headers say.
+    pub(super) headers: KnownHeaders,
     /// The app's browser endpoint, where it is for one.
     pub(super) browser: Option<Arc<Browser>>,
     /// Which route it is for.
     pub(super) route: Route,
-    /// What its body is, as far as the headers say.
-    pub(super) body: MediaType,
-    /// What is found out on the way, where it is about a token.
-    trail: Mutex<Option<Trail>>,
-}
-
-impl Context {
-    /// Whether it is an OAuth client's, whose errors have RFC 6749's form.
-    pub(super) fn is_oauth(&self) -> bool {
-        self.route == Route::Token && self.body == MediaType::Form
-    }
-
-    /// Leaves for the envelope what was found out.
-    pub(super) fn leave(&self, trail: Trail) {
-        *self.trail.lock().unwrap_or_else(PoisonError::into_inner) = Some(trail);
-    }
+    started: Instant,
+    /// The request's span in traces.
+    pub(super) span: Span,
 }
 
 /// What was found out of a request on the way.
 #[derive(Default)]
-pub(super) struct Trail {
+pub(super) struct Trail<'a> {
     /// The app that it is about.
-    pub(super) app: Option<Arc<App>>,
+    pub(super) app: Option<&'a Arc<App>>,
     /// The backend that asked.
-    pub(super) caller: Option<Arc<Caller>>,
-    /// The session resolver, where a browser asked.
-    pub(super) resolver: Option<Arc<str>>,
+    pub(super) caller: Option<&'a Arc<Caller>>,
     /// The user's ID.
     pub(super) user: Option<String>,
     /// What the token says of itself, where there is one.
@@ -77,7 +60,8 @@ pub(super) struct Trail {
 pub(super) struct Issued {
     at: Timestamp,
     lifetime_seconds: i64,
-    key_id: crate::signing::KeyId,
+    /// Which of the app's keys signed.
+    key: usize,
     token_id: Option<String>,
 }
 
@@ -86,22 +70,14 @@ impl From<&Minted> for Issued {
         Self {
             at: minted.expires_at.plus_seconds(-minted.expires_in_seconds),
             lifetime_seconds: minted.lifetime_seconds,
-            key_id: minted.key_id.clone(),
+            key: minted.key,
             token_id: minted.token_id.clone(),
         }
     }
 }
 
-/// A request between its head and its answer.
-pub(super) struct Opened {
-    started: Instant,
-    request_id: HeaderValue,
-    trace_id: Option<HeaderValue>,
-    context: Context,
-    span: Span,
-}
-
-impl Opened {
+impl Context {
+    /// Of a request as it comes in. One for an app's own path is one for `/apps/{app}/token` from here on.
     pub(super) fn new(service: &Service, peer: &Peer, head: &mut Parts) -> Self {
         let snapshot = service.snapshot.load();
         let client = Client::of(peer, &head.headers, &snapshot.trusted_proxies);
@@ -117,110 +93,101 @@ impl Opened {
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
         let route = Route::of(path, browser.is_some());
-        let context = Context {
-            snapshot,
-            client,
-            browser,
-            route,
-            body: MediaType::of(&head.headers),
-            trail: Mutex::default(),
-        };
         let span = match route {
             Route::Health => Span::none(),
             _ => telemetry::request_span(&head.method, route.name(), &head.headers),
         };
+        let mut headers = KnownHeaders::of(head);
+        // Where traces are on, a request without a context begins one.
+        if let Some(own) = telemetry::traceparent(&span).as_ref().and_then(trace_id) {
+            headers.trace_id = Some(own);
+        }
         Self {
+            snapshot,
+            client,
+            headers,
+            browser,
+            route,
             started: Instant::now(),
-            request_id: request_id(&head.headers),
-            // Where traces are on, a request without a context begins one.
-            trace_id: trace_id(telemetry::traceparent(&span).as_ref())
-                .or_else(|| trace_id(head.headers.get(TRACEPARENT))),
-            context,
             span,
         }
     }
 
-    /// What is known of the request.
-    pub(super) fn context(&self) -> &Context {
-        &self.context
+    /// Whether it is an OAuth client's, whose errors have RFC 6749's form.
+    pub(super) fn is_oauth(&self) -> bool {
+        self.route == Route::Token && self.headers.body == MediaType::Form
     }
 
-    /// The request's span in traces.
-    pub(super) fn span(&self) -> &Span {
-        &self.span
-    }
-
-    /// Puts the envelope around the answer, counts it and writes it down.
-    pub(super) fn close(self, service: &Service, mut response: Response<Body>) -> Response<Body> {
-        let trail = (self.context.trail.lock())
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let id = self
-            .request_id
-            .to_str()
-            .expect("a request ID is visible ASCII");
-        let mut failure = response.extensions_mut().remove::<Failure>();
-        if !self.write_down(service, id, trail.as_ref(), failure.as_ref()) {
+    /// Puts the envelope around the answer, counts it and writes it down. In place of a `failure` the client gets its
+    /// document, with the headers that the response has already.
+    pub(super) fn close(
+        &self,
+        service: &Service,
+        trail: &Trail<'_>,
+        mut response: Response<Body>,
+        mut failure: Option<Failure>,
+    ) -> Response<Body> {
+        if !self.write_down(service, trail, failure.as_ref()) {
             // The token stays here. This line tries the log anew, so that it is found when it works again.
             failure = Some(Failure::AuditUnavailable);
-            self.write_down(service, id, trail.as_ref(), failure.as_ref());
+            self.write_down(service, trail, failure.as_ref());
         }
         if let Some(failure) = &failure {
-            let app = self.app(trail.as_ref());
-            // A request that is for no app that is known may be for one of those all the same, and
-            // nobody else minds.
-            let sdk_errors = app.map_or_else(
-                || self.context.snapshot.has_sdk_errors(),
-                |app| app.profile().sdk_errors(),
-            );
-            let form = if self.context.is_oauth() {
-                ErrorForm::OAuth
-            } else if sdk_errors {
-                ErrorForm::Sdk
-            } else {
-                ErrorForm::Problem
-            };
-            let document = failure.render(id, form);
-            let (head, body) = document.into_parts();
-            *response.status_mut() = head.status;
-            // What stands there already are CORS headers, and the length of the empty body.
-            response.headers_mut().remove(CONTENT_LENGTH);
-            response.headers_mut().extend(head.headers);
-            *response.body_mut() = body;
+            self.tell(failure, trail, &mut response);
         }
         let status = response.status().as_u16();
-        self.count(service, status, trail.as_ref(), failure.as_ref());
+        self.count(service, status, trail, failure.as_ref());
         let cacheable = response.extensions_mut().remove::<Cacheable>();
         let headers = response.headers_mut();
         if let Some(Cacheable(how)) = cacheable {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(how));
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        } else if !headers.contains_key(X_CONTENT_TYPE_OPTIONS) {
-            // An answer with a token has them from the start.
+        } else if headers.contains_key(X_CONTENT_TYPE_OPTIONS) {
+            // An answer with a token has all of them from the start.
+            return response;
+        } else {
             surround(headers);
         }
-        headers.insert(REQUEST_ID, self.request_id);
+        headers.insert(REQUEST_ID, self.headers.request_id.to_header());
         response
     }
 
+    /// Makes a failure's document of the response.
+    fn tell(&self, failure: &Failure, trail: &Trail<'_>, response: &mut Response<Body>) {
+        // A request that is for no app that is known may be for one of those all the same, and
+        // nobody else minds.
+        let sdk_errors = self.app(trail).map_or_else(
+            || self.snapshot.has_sdk_errors(),
+            |app| app.profile().sdk_errors(),
+        );
+        let form = if self.is_oauth() {
+            ErrorForm::OAuth
+        } else if sdk_errors {
+            ErrorForm::Sdk
+        } else {
+            ErrorForm::Problem
+        };
+        let document = failure.render(self.headers.request_id.as_str(), form);
+        let (head, body) = document.into_parts();
+        *response.status_mut() = head.status;
+        // What stands there already are CORS headers, and the length of the empty body.
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().extend(head.headers);
+        *response.body_mut() = body;
+    }
+
     /// Counts the answer.
-    fn count(
-        &self,
-        service: &Service,
-        status: u16,
-        trail: Option<&Trail>,
-        failure: Option<&Failure>,
-    ) {
-        let outcome = match (failure, trail) {
+    fn count(&self, service: &Service, status: u16, trail: &Trail<'_>, failure: Option<&Failure>) {
+        let outcome = match (failure, &trail.issued) {
             (Some(failure), _) => failure.code(),
             (None, Some(_)) => Outcome::Issued.name(),
             (None, None) => "ok",
         };
         service
             .metrics
-            .count_request(self.context.route.name(), outcome, self.started.elapsed());
+            .count_request(self.route.name(), outcome, self.started.elapsed());
         let app = self.app(trail);
-        let caller = caller(trail);
+        let caller = trail.caller.map(|caller| &caller.name);
         telemetry::end_request(
             &self.span,
             status,
@@ -229,7 +196,7 @@ impl Opened {
             outcome,
         );
         if self.is_about_a_token(trail, failure)
-            && let (Some(app), Some(who)) = (app, caller.or(self.resolver(trail)))
+            && let (Some(app), Some(who)) = (app, caller.or(self.resolver()))
         {
             service
                 .metrics
@@ -239,36 +206,33 @@ impl Opened {
 
     /// Writes down what was decided. False for a token that must not leave, because it must be written down
     /// and can't be.
-    fn write_down(
-        &self,
-        service: &Service,
-        id: &str,
-        trail: Option<&Trail>,
-        failure: Option<&Failure>,
-    ) -> bool {
+    fn write_down(&self, service: &Service, trail: &Trail<'_>, failure: Option<&Failure>) -> bool {
         if !self.is_about_a_token(trail, failure) {
             return true;
         }
         let app = self.app(trail);
         let issued = match failure {
             Some(_) => None,
-            None => trail.and_then(|trail| trail.issued.as_ref()),
+            None => trail.issued.as_ref(),
         };
+        let key = issued
+            .zip(app)
+            .and_then(|(issued, app)| app.keyring().keys().get(issued.key));
         let entry = Entry {
-            request_id: id,
-            trace_id: self.trace_id.as_ref().and_then(|id| id.to_str().ok()),
+            request_id: self.headers.request_id.as_str(),
+            trace_id: (self.headers.trace_id.as_ref()).and_then(|id| id.to_str().ok()),
             app: app.map(|app| app.name().as_str()),
-            caller: caller(trail).map(|name| &**name),
-            resolver: self.resolver(trail).map(|name| &**name),
-            user: trail.and_then(|trail| trail.user.as_deref()),
+            caller: trail.caller.map(|caller| &*caller.name),
+            resolver: self.resolver().map(|name| &**name),
+            user: trail.user.as_deref(),
             lifetime_seconds: issued.map(|issued| issued.lifetime_seconds),
-            key_id: issued.map(|issued| issued.key_id.as_str()),
+            key_id: key.map(|scheduled| scheduled.key.id().as_str()),
             token_id: issued.and_then(|issued| issued.token_id.as_deref()),
-            ip: self.context.client.address,
+            ip: self.client.address,
             outcome: failure.map_or(Outcome::Issued, |failure| Outcome::Refused(failure.code())),
         };
         let now = issued.map_or_else(|| service.clock.now(), |issued| issued.at);
-        if failure.is_none() && self.context.snapshot.audit_required {
+        if failure.is_none() && self.snapshot.audit_required {
             return service.audit.write_surely(&entry, now);
         }
         service.audit.write(&entry, now);
@@ -276,43 +240,37 @@ impl Opened {
     }
 
     /// What isn't is neither audited nor counted as a decision: a probe, a wrong path, a preflight.
-    fn is_about_a_token(&self, trail: Option<&Trail>, failure: Option<&Failure>) -> bool {
-        self.context.route.issues_tokens() && (trail.is_some() || failure.is_some())
+    fn is_about_a_token(&self, trail: &Trail<'_>, failure: Option<&Failure>) -> bool {
+        self.route.issues_tokens() && (trail.issued.is_some() || failure.is_some())
     }
 
-    fn app<'a>(&'a self, trail: Option<&'a Trail>) -> Option<&'a Arc<App>> {
-        trail.and_then(|trail| trail.app.as_ref()).or(self
-            .context
-            .browser
-            .as_ref()
-            .map(|browser| &browser.app))
+    fn app<'a>(&'a self, trail: &Trail<'a>) -> Option<&'a Arc<App>> {
+        let browser = self.browser.as_ref();
+        trail.app.or(browser.map(|browser| &browser.app))
     }
 
-    fn resolver<'a>(&'a self, trail: Option<&'a Trail>) -> Option<&'a Arc<str>> {
-        let browser = self.context.browser.as_ref();
-        trail
-            .and_then(|trail| trail.resolver.as_ref())
-            .or(browser.map(|browser| &browser.resolver_name))
+    /// The session resolver, where a browser asks.
+    fn resolver(&self) -> Option<&Arc<str>> {
+        let browser = self.browser.as_ref();
+        browser.map(|browser| &browser.resolver_name)
     }
 }
 
-fn caller(trail: Option<&Trail>) -> Option<&Arc<str>> {
-    trail
-        .and_then(|trail| trail.caller.as_ref())
-        .map(|caller| &caller.name)
-}
-
-/// The headers of an answer that carries a token, its request ID still empty: a copy of all costs less than adding one
+/// The headers of an answer that carries a token to whoever asked by this ID: a copy of all costs less than adding one
 /// after the other.
-pub(super) fn headers_around_token() -> HeaderMap {
+pub(super) fn headers_around_token(request_id: &RequestId) -> HeaderMap {
     static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
-        let mut headers = HeaderMap::new();
+        // The ID is the first, and found without a search.
+        let mut headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(""))]);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         surround(&mut headers);
-        headers.insert(REQUEST_ID, HeaderValue::from_static(""));
         headers
     });
-    HEADERS.clone()
+    let mut headers = HEADERS.clone();
+    if let Some(id) = headers.values_mut().next() {
+        *id = request_id.to_header();
+    }
+    headers
 }
 
 /// What every answer says that nobody may keep.
@@ -331,45 +289,4 @@ fn own_path(app: &str, uri: &Uri) -> Option<Uri> {
         .unwrap_or_default();
     parts.path_and_query = Some(format!("/apps/{app}/token{query}").parse().ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// The client's own ID where it is one, a fresh one else: what it sent may end up in many logs.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let fits = |id: &&HeaderValue| {
-        let visible =
-            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
-        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(visible)
-    };
-    headers
-        .get(REQUEST_ID)
-        .filter(fits)
-        .cloned()
-        .unwrap_or_else(|| {
-            let mut text = [0; 36];
-            Uuid::from_bytes(random::id())
-                .hyphenated()
-                .encode_lower(&mut text);
-            HeaderValue::from_bytes(&text).expect("a UUID is visible ASCII")
-        })
-}
-
-/// The trace ID of W3C's `traceparent`: 32 lower-case hexadecimal digits, not all zero.
-fn trace_id(traceparent: Option<&HeaderValue>) -> Option<HeaderValue> {
-    let mut parts = traceparent?.to_str().ok()?.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let hex = |text: &str| {
-        text.bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let fits = version.len() == 2
-        && hex(version)
-        && version != "ff"
-        && trace.len() == 32
-        && hex(trace)
-        && trace.bytes().any(|byte| byte != b'0');
-    if fits {
-        HeaderValue::from_str(trace).ok()
-    } else {
-        None
-    }
 }

@@ -4,12 +4,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use axum::response::IntoResponse;
 use serde::Serialize;
 
+use super::Body;
 use crate::identity::Unresolved;
 use crate::limits::{Exceeded, Refusal};
 use crate::token::{Denial, DenialCode, Fault, MintError, NotJson};
@@ -469,14 +468,20 @@ struct Item<'a> {
     code: Option<u16>,
 }
 
-/// The bare status with the failure beside it; the envelope writes the document, because it knows
-/// the request's ID and the app.
-impl IntoResponse for Failure {
-    fn into_response(self) -> axum::response::Response {
-        let mut response = Response::new(Body::empty());
+/// The way of a failure through a library's layer, which knows only responses: it rides in one's extensions.
+impl Failure {
+    /// The bare status, with the failure beside it.
+    pub(super) fn ride<B: Default>(self) -> Response<B> {
+        let mut response = Response::new(B::default());
         *response.status_mut() = self.status();
         response.extensions_mut().insert(self);
         response
+    }
+
+    /// What came out of such a layer: the response, whose headers may be the layer's, and the failure that rode in it.
+    pub(super) fn alight<B>(mut response: Response<B>) -> (Response<B>, Option<Self>) {
+        let failure = response.extensions_mut().remove();
+        (response, failure)
     }
 }
 

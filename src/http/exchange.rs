@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
 use axum::http::Response;
 use axum::http::request::Parts;
+use bytes::Bytes;
 use serde::Serialize;
 use tracing::Instrument;
 
+use super::Body;
 use super::body::{self, Arriving};
-use super::envelope::{Issued, Trail, headers_around_token};
+use super::envelope::{Context, Issued, Trail, headers_around_token};
 use super::error::Failure;
 use super::snapshot::{Service, Snapshot};
 use super::token::mint_off_thread;
@@ -37,21 +38,22 @@ pub(super) const ISSUED_TYPES: &[&str] = &[ACCESS_TOKEN, JWT];
 const MAX_SCOPE_BYTES: usize = 1000;
 
 /// The way of a form from its head to its answer, in the order of `POST /token`.
-pub(super) async fn decide_and_mint(
+pub(super) async fn decide_and_mint<'a>(
     service: &Service,
-    snapshot: &Snapshot,
+    context: &'a Context,
     head: &Parts,
     body: impl Arriving,
     passage: &mut Passage<'_>,
-    trail: &mut Trail,
+    trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
+    let snapshot = &**context.snapshot;
     // Who asks, where the headers say so.
-    passage.admit_address().await?;
+    passage.admit_address()?;
     let by_header = who_asks::by_header(service, snapshot, &head.headers, passage).await?;
     match by_header {
         Some(caller) => {
-            trail.caller = Some(Arc::clone(caller));
-            passage.admit_caller(&caller.name).await?;
+            trail.caller = Some(caller);
+            passage.admit_caller(&caller.name)?;
         }
         // A stranger's body is read only where its address may ask.
         None => passage.settle().await?,
@@ -59,7 +61,7 @@ pub(super) async fn decide_and_mint(
 
     // For what, and who asks where only the form says so.
     let body = body::read(
-        &head.headers,
+        context.headers.body_length,
         body,
         snapshot.max_body,
         snapshot.request_timeout,
@@ -70,8 +72,8 @@ pub(super) async fn decide_and_mint(
         Some(caller) => form.is_said_by(caller)?,
         None => {
             let caller = prove(snapshot, &form, passage).await?;
-            trail.caller = Some(Arc::clone(caller));
-            passage.admit_caller(&caller.name).await?;
+            trail.caller = Some(caller);
+            passage.admit_caller(&caller.name)?;
             caller
         }
     };
@@ -79,7 +81,7 @@ pub(super) async fn decide_and_mint(
 
     // May they: the app, the scope, and what the subject token says of its user.
     let app = choose_app(&caller.policy, &asked)?;
-    trail.app = Some(Arc::clone(app));
+    trail.app = Some(app);
     let scope = asked
         .scope
         .map(|scope| check_scope(&caller.policy, app, scope))
@@ -96,7 +98,7 @@ pub(super) async fn decide_and_mint(
 
     // What does it say; seal it; write it down.
     let scope = grant.scope.clone();
-    let minted = mint_off_thread(service, app, grant, Some(Arc::clone(&caller.name))).await?;
+    let minted = mint_off_thread(service, app, grant, Some(&caller.name)).await?;
     trail.issued = Some(Issued::from(&minted));
     let answer = Answer {
         access_token: minted.token.expose(),
@@ -107,7 +109,7 @@ pub(super) async fn decide_and_mint(
     };
     let body = serde_json::to_vec(&answer).expect("an answer is always JSON");
     let mut response = Response::new(Body::from(body));
-    *response.headers_mut() = headers_around_token();
+    *response.headers_mut() = headers_around_token(&context.headers.request_id);
     Ok(response)
 }
 

@@ -1,10 +1,10 @@
 //! The public keys (RFC 7517), published before a key signs and until its last token has expired.
 
-use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response};
 use serde_json::{Value, json};
 
+use super::Body;
 use super::envelope::Context;
 use super::error::Failure;
 use super::public_document;

@@ -2,31 +2,26 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::ops::ControlFlow;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context as Task, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
-use axum::http::header::{HOST, TRANSFER_ENCODING};
+use axum::http::header::TRANSFER_ENCODING;
 use axum::http::request::Parts;
-use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Request, Response};
-use axum::response::IntoResponse;
+use axum::http::{Request, Response};
 use futures_util::FutureExt;
 use futures_util::future::ready;
 use governor::middleware::NoOpMiddleware;
-use tower::{Layer, Service as TowerService, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
+use super::Body;
 use super::body::Arriving;
 use super::cors::BrowserCors;
-use super::envelope::{Context, Opened};
+use super::envelope::{Context, Trail};
 use super::error::Failure;
 use super::rescue::rescue;
 use super::route::Route;
@@ -34,43 +29,39 @@ use super::snapshot::Service;
 use crate::limits::{AddressKey, AddressTable, LimitName, Limits};
 use crate::server::Peer;
 
-/// The public port as a `tower` service for one peer. A clone costs a counter: `hyper` makes one for every request. The
-/// counter is the connection's own, so that cores don't take it from each other.
+/// The public port.
 #[derive(Clone)]
-pub struct Public(Arc<Connected>);
+pub struct Public(Arc<Front>);
 
-/// The public port, and who has connected to it.
-struct Connected {
-    front: Arc<Front>,
-    peer: Peer,
-}
-
-pub(super) struct Front {
+struct Front {
     service: Arc<Service>,
     cors: BrowserCors,
 }
 
 impl Public {
-    pub(super) fn new(front: &Arc<Front>, peer: Peer) -> Self {
-        Self(Arc::new(Connected {
-            front: Arc::clone(front),
-            peer,
+    pub(super) fn new(service: &Arc<Service>) -> Self {
+        Self(Arc::new(Front {
+            service: Arc::clone(service),
+            cors: BrowserCors::new(),
         }))
     }
-}
 
-impl<B: Arriving> TowerService<Request<B>> for Public {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self(connected) = self;
-        Box::pin(answer(Arc::clone(connected), request))
+    /// The port as a `tower` service for one peer, with bodies as they come in there. A clone costs a counter: `hyper`
+    /// makes one for every request. The counter is the connection's own, so that cores don't take it from each other.
+    pub fn service<B: Arriving>(
+        &self,
+        peer: Peer,
+    ) -> impl tower::Service<
+        Request<B>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + use<B> {
+        let connected = Arc::new((Arc::clone(&self.0), peer));
+        service_fn(move |request| answer(Arc::clone(&connected), request))
     }
 }
 
@@ -78,50 +69,59 @@ impl<B: Arriving> TowerService<Request<B>> for Public {
 ///
 /// The request is taken apart at once: every future that it went through whole would keep room for all of it.
 fn answer(
-    connected: Arc<Connected>,
+    connected: Arc<(Arc<Front>, Peer)>,
     request: Request<impl Arriving>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
     let (mut head, body) = request.into_parts();
-    let opened = Opened::new(&connected.front.service, &connected.peer, &mut head);
+    let (front, peer) = &*connected;
+    let context = Context::new(&front.service, peer, &mut head);
     async move {
-        let front = &connected.front;
-        let (context, span) = (opened.context(), opened.span().clone());
-        let response = match front.cors.of(context.route) {
-            None => front.rescue(context, &head, body).instrument(span).await,
+        let (front, _) = &*connected;
+        let mut trail = Trail::default();
+        let span = context.span.clone();
+        let (response, failure) = match front.cors.of(context.route) {
+            None => {
+                let answering = front.rescue(&context, &head, body, &mut trail);
+                match answering.instrument(span).await {
+                    Ok(response) => (response, None),
+                    Err(failure) => (Response::new(Body::default()), Some(failure)),
+                }
+            }
             Some(cors) => {
                 // Boxed, so that a backend's request doesn't carry the room for it.
                 let request = Request::from_parts(head, body);
-                let answering = Box::pin(front.share(cors, context, request));
-                answering.instrument(span).await
+                let sharing = Box::pin(front.share(cors, &context, request, &mut trail));
+                Failure::alight(sharing.instrument(span).await)
             }
         };
-        Ok(opened.close(&front.service, response))
+        Ok(context.close(&front.service, &trail, response, failure))
     }
 }
 
 impl Front {
-    pub(super) fn new(service: &Arc<Service>) -> Arc<Self> {
-        Arc::new(Self {
-            service: Arc::clone(service),
-            cors: BrowserCors::new(),
-        })
-    }
-
     /// CORS, outside every refusal: a widget must be able to read a 401, 429 or 503, and a preflight is
     /// answered before anybody is counted or asked who they are.
-    async fn share(
+    async fn share<'a>(
         &self,
         cors: &CorsLayer,
-        context: &Context,
+        context: &'a Context,
         mut request: Request<impl Arriving>,
+        trail: &mut Trail<'a>,
     ) -> Response<Body> {
         // For the protocol, which asks whose origins are listed.
         if let Some(browser) = &context.browser {
             request.extensions_mut().insert(Arc::clone(browser));
         }
-        let inner = service_fn(|request: Request<_>| async {
-            let (head, body) = request.into_parts();
-            Ok::<_, Infallible>(self.rescue(context, &head, body).await)
+        // It calls once, and may not know that.
+        let trail = Mutex::new(Some(trail));
+        let inner = service_fn(|request: Request<_>| {
+            let trail = trail.lock().unwrap_or_else(PoisonError::into_inner).take();
+            async {
+                let (head, body) = request.into_parts();
+                let trail = trail.expect("a request is answered once");
+                let answered = self.rescue(context, &head, body, trail).await;
+                Ok::<_, Infallible>(answered.unwrap_or_else(Failure::ride))
+            }
         });
         let Ok(response) = cors.layer(inner).oneshot(request).await;
         response
@@ -129,18 +129,19 @@ impl Front {
 
     /// The last resort, inside CORS so that even these answers can be read: a handler that panics, and a
     /// service that stops before a request ends.
-    fn rescue<'a>(
-        &'a self,
+    fn rescue<'f, 'a>(
+        &'f self,
         context: &'a Context,
-        head: &'a Parts,
+        head: &'f Parts,
         body: impl Arriving,
-    ) -> impl Future<Output = Response<Body>> + Send + 'a {
+        trail: &'f mut Trail<'a>,
+    ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send + 'f
+    where
+        'a: 'f,
+    {
         rescue(&self.service.closing, async move {
-            let _place = match self.admit(context, head, &body) {
-                ControlFlow::Continue(place) => place,
-                ControlFlow::Break(refusal) => return refusal,
-            };
-            super::route(&self.service, context, head, body).await
+            let _place = self.admit(context, head, &body)?;
+            super::route(&self.service, context, head, body, trail).await
         })
     }
 
@@ -152,37 +153,33 @@ impl Front {
         context: &Context,
         head: &Parts,
         body: &impl Arriving,
-    ) -> ControlFlow<Response<Body>, Option<Place<'_>>> {
+    ) -> Result<Option<Place<'_>>, Failure> {
         let (service, snapshot) = (&self.service, &context.snapshot);
-        let refuse = |failure: Failure| ControlFlow::Break(failure.into_response());
-        if !has_one_host(head) {
-            return refuse(Failure::HostNeeded);
+        if !context.headers.has_one_host {
+            return Err(Failure::HostNeeded);
         }
         if !has_plain_body(head, body) {
-            return refuse(Failure::CodingUnknown);
+            return Err(Failure::CodingUnknown);
         }
         // A probe is neither told to use HTTPS nor turned away.
         if context.route == Route::Health {
-            return ControlFlow::Continue(None);
+            return Ok(None);
         }
         if snapshot.require_https && !context.client.encrypted {
-            return refuse(Failure::HttpsRequired);
+            return Err(Failure::HttpsRequired);
         }
         // Outside the limits: when too much is going on, nothing more is started, not even counting.
         let place = Place::take(&service.in_flight);
         if place.before >= snapshot.max_in_flight {
-            return refuse(Failure::Overloaded);
+            return Err(Failure::Overloaded);
         }
         // Innermost, so that a request that was shed isn't counted against its address. Counters that
         // replicas share are asked by the routes, together with the other limits.
         let limits = &snapshot.limits;
-        if !limits.is_shared()
-            && !limits.is_exempt(context.client.address)
-            && let Some(refusal) = snapshot.address_guard.refusal(context.client.address)
-        {
-            return ControlFlow::Break(refusal);
+        if !limits.is_shared() && !limits.is_exempt(context.client.address) {
+            snapshot.address_guard.admit(context.client.address)?;
         }
-        ControlFlow::Continue(Some(place))
+        Ok(Some(place))
     }
 }
 
@@ -197,50 +194,6 @@ fn has_plain_body(head: &Parts, body: &impl Arriving) -> bool {
     let (first, second) = (codings.next(), codings.next());
     second.is_none()
         && first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-}
-
-/// Exactly one valid `Host` (RFC 9112 section 3.2), or HTTP/2's `:authority`. Where both stand the target's is the one
-/// that counts (section 3.2.2).
-fn has_one_host(head: &Parts) -> bool {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next(), head.uri.authority()) {
-        (_, Some(_), _) | (None, None, None) => false,
-        (Some(host), None, _) => is_plain_host(host.as_bytes()) || is_host_in_full(host),
-        (None, None, Some(authority)) => is_host(authority),
-    }
-}
-
-/// What nearly every `Host` is, seen at a glance: a name or an IPv4 address, and perhaps a short port.
-fn is_plain_host(host: &[u8]) -> bool {
-    let mut parts = host.splitn(2, |byte| *byte == b':');
-    let name = parts.next().unwrap_or_default();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    !name.is_empty()
-        && name.iter().all(plain)
-        && parts
-            .next()
-            .is_none_or(|port| (1..=4).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
-}
-
-fn is_host_in_full(host: &HeaderValue) -> bool {
-    let authority = host
-        .to_str()
-        .ok()
-        .and_then(|host| host.parse::<Authority>().ok());
-    authority.is_some_and(|authority| is_host(&authority))
-}
-
-/// A name or address, and a port or none (RFC 9110 section 7.2); an authority may say more.
-fn is_host(authority: &Authority) -> bool {
-    let port = authority.as_str().strip_prefix(authority.host());
-    let port_fits = port.is_some_and(|port| match port.strip_prefix(':') {
-        Some(digits) => {
-            digits.bytes().all(|digit| digit.is_ascii_digit())
-                && (digits.is_empty() || digits.parse::<u16>().is_ok())
-        }
-        None => port.is_empty(),
-    });
-    !authority.host().is_empty() && port_fits
 }
 
 /// One request in flight, until it is dropped.
@@ -265,7 +218,7 @@ impl Drop for Place<'_> {
 /// The limit per address, in `tower_governor`; part of the snapshot, since its quota is fixed for life.
 pub struct AddressGuard {
     config: Arc<GovernorConfig<ClientAddress, NoOpMiddleware>>,
-    layer: GovernorLayer<ClientAddress, NoOpMiddleware, Body>,
+    layer: GovernorLayer<ClientAddress, NoOpMiddleware, axum::body::Body>,
     addresses: Arc<AddressTable>,
 }
 
@@ -289,7 +242,7 @@ impl AddressGuard {
                     Failure::Internal
                 }
             };
-            failure.into_response()
+            failure.ride()
         });
         Self {
             config,
@@ -298,19 +251,23 @@ impl AddressGuard {
         }
     }
 
-    /// The answer to an address that asks too often. What the layer stands around is only whether it lets
-    /// a request through, so that the request itself needn't be moved through it.
-    fn refusal(&self, client: IpAddr) -> Option<Response<Body>> {
+    /// Whether an address may ask now. What the layer stands around is only whether it lets a request through, so that
+    /// the request itself needn't be moved through it.
+    fn admit(&self, client: IpAddr) -> Result<(), Failure> {
         let mut passed = false;
         let inner = service_fn(|_| {
             passed = true;
-            ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+            ready(Ok::<_, Infallible>(Response::default()))
         });
         let mut governor = self.layer.layer(inner);
         governor.key_extractor = ClientAddress(Some(self.addresses.key(client)));
-        let answered = governor.call(Request::new(())).now_or_never();
+        let answered = tower::Service::call(&mut governor, Request::new(())).now_or_never();
         let Ok(response) = answered.expect("a limit waits for nothing");
-        (!passed).then_some(response)
+        if passed {
+            return Ok(());
+        }
+        let (_, failure) = Failure::alight(response);
+        Err(failure.expect("whoever isn't let through is told why"))
     }
 }
 

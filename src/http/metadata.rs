@@ -1,10 +1,10 @@
 //! `/.well-known/oauth-authorization-server`: what OAuth clients can find out by themselves (RFC 8414).
 
-use axum::body::Body;
 use axum::http::Response;
 use axum::http::request::Parts;
 use serde_json::json;
 
+use super::Body;
 use super::envelope::Context;
 use super::error::Failure;
 use super::exchange::GRANT_TYPE;

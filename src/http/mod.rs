@@ -9,6 +9,7 @@ mod envelope;
 mod error;
 mod exchange;
 mod jwks;
+mod known_headers;
 mod layers;
 mod metadata;
 mod openapi;
@@ -24,61 +25,72 @@ mod who_asks;
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{Method, Response};
-use axum::response::IntoResponse;
+use axum::http::{HeaderValue, Method, Response};
+use bytes::Bytes;
 use http_body::Body as _;
+use http_body_util::Full;
 
 pub use admin::admin;
-pub use layers::AddressGuard;
+pub use layers::{AddressGuard, Public};
 pub use openapi::openapi;
 pub use route::TOKEN_ROUTES;
 pub use snapshot::{Browser, Preview, RefusedReload, Service, Snapshot};
 
 use body::Arriving;
-use envelope::Context;
+use envelope::{Context, Trail};
 use error::Failure;
 use route::Route;
 
-use crate::server::Peer;
+/// The body of every answer of the public port: there from the start, as a whole.
+pub type Body = Full<Bytes>;
 
-/// The public port for each peer: every route, with every layer around them.
-pub fn public(service: &Arc<Service>) -> impl Fn(Peer) -> layers::Public + Clone + use<> {
-    let front = layers::Front::new(service);
-    move |peer| layers::Public::new(&front, peer)
+/// The public port: every route, with every layer around them.
+#[must_use]
+pub fn public(service: &Arc<Service>) -> Public {
+    Public::new(service)
 }
 
 /// Every route of the public port.
-async fn route(
+async fn route<'a>(
     service: &Service,
-    context: &Context,
+    context: &'a Context,
     head: &Parts,
     body: impl Arriving,
-) -> Response<Body> {
+    trail: &mut Trail<'a>,
+) -> Result<Response<Body>, Failure> {
     let route = context.route;
     if !route.methods().contains(&head.method) {
-        return match route.methods() {
+        return Err(match route.methods() {
             [] => Failure::NotFound,
             allowed => Failure::MethodNotAllowed(allowed),
-        }
-        .into_response();
+        });
     }
-    let mut response = match route {
-        Route::Token => token::issue(service, context, head, body).await,
+    let mut answered = match route {
+        Route::Token => token::issue(service, context, head, body, trail).await,
         // Boxed, as a backend's request would carry the room for these.
-        Route::AppToken => Box::pin(session_token::issue(service, context, head, body)).await,
+        Route::AppToken => {
+            Box::pin(session_token::issue(service, context, head, body, trail)).await
+        }
         Route::AppKeys => Box::pin(jwks::of_app(service, context, head)).await,
         Route::Keys => Box::pin(jwks::of_all(service, context, head)).await,
         Route::Metadata => Box::pin(metadata::show(context, head)).await,
-        Route::Health => Ok("ok\n".into_response()),
+        Route::Health => Ok(health()),
         Route::Other => Err(Failure::NotFound),
+    };
+    if let Ok(response) = &mut answered
+        && head.method == Method::HEAD
+    {
+        without_body(response);
     }
-    .unwrap_or_else(IntoResponse::into_response);
-    if head.method == Method::HEAD {
-        without_body(&mut response);
-    }
+    answered
+}
+
+fn health() -> Response<Body> {
+    let mut response = Response::new(Body::from("ok\n"));
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
@@ -88,5 +100,5 @@ fn without_body(response: &mut Response<Body>) {
         let headers = response.headers_mut();
         headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
-    *response.body_mut() = Body::empty();
+    *response.body_mut() = Body::default();
 }

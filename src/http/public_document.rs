@@ -1,12 +1,12 @@
 //! Documents that anybody may read and keep for a while: the one exception from `no-store`.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::Body;
 use super::envelope::Context;
 use super::error::Failure;
 
@@ -21,7 +21,7 @@ pub(super) struct Cacheable(pub(super) &'static str);
 /// May the client ask at all? Counters that replicas share are asked by the routes.
 pub(super) async fn admit(context: &Context) -> Result<(), Failure> {
     let mut passage = context.snapshot.limits.passage(context.client.address);
-    passage.admit_browser().await?;
+    passage.admit_browser()?;
     Ok(passage.settle().await?)
 }
 
@@ -29,7 +29,7 @@ pub(super) async fn admit(context: &Context) -> Result<(), Failure> {
 pub(super) fn answer(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Response<Body> {
     let digest = digest(&SHA256, &body);
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]));
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(Body::default());
     if has_already(request, &tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {

@@ -4,18 +4,20 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
 use axum::http::Response;
-use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
+use super::Body;
 use super::error::Failure;
+
+/// An answer, or why there is none.
+type Answered = Result<Response<Body>, Failure>;
 
 /// What `answering` gives, or an answer in its place when it panics or `closing` comes first. One handler's
 /// panic must not take the connection, and with HTTP/2 its neighbours, along.
-pub(super) fn rescue<F: Future<Output = Response<Body>>>(
+pub(super) fn rescue<F: Future<Output = Answered>>(
     closing: &CancellationToken,
     answering: F,
 ) -> Rescued<'_, F> {
@@ -35,45 +37,34 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F: Future<Output = Response<Body>>> Future for Rescued<'_, F> {
-    type Output = Response<Body>;
+impl<F: Future<Output = Answered>> Future for Rescued<'_, F> {
+    type Output = Answered;
 
-    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Response<Body>> {
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Answered> {
         let this = self.project();
         // What can be answered at once still is, whatever else is going on.
         if let Poll::Ready(answered) = this.answering.poll(task) {
-            let answer = answered.unwrap_or_else(|_| Failure::Internal.into_response());
-            return Poll::Ready(answer);
+            return Poll::Ready(answered.unwrap_or(Err(Failure::Internal)));
         }
         ready!(this.closing.poll(task));
-        Poll::Ready(Failure::ShuttingDown.into_response())
+        Poll::Ready(Err(Failure::ShuttingDown))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
-
     use super::*;
 
-    async fn rescued(
-        closing: &CancellationToken,
-        answering: impl Future<Output = Response<Body>>,
-    ) -> StatusCode {
-        rescue(closing, answering).await.status()
-    }
-
-    async fn fine() -> Response<Body> {
-        Response::new(Body::empty())
+    async fn fine() -> Answered {
+        Ok(Response::new(Body::default()))
     }
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error_of_one_request() {
         let closing = CancellationToken::new();
-        let status = rescued(&closing, async { panic!("a handler's fault") }).await;
-        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-        let status = rescued(&closing, fine()).await;
-        assert_eq!(status, StatusCode::OK);
+        let answered = rescue(&closing, async { panic!("a handler's fault") }).await;
+        assert_eq!(answered.err(), Some(Failure::Internal));
+        assert!(rescue(&closing, fine()).await.is_ok());
     }
 
     #[tokio::test]
@@ -81,15 +72,12 @@ mod tests {
         let closing = CancellationToken::new();
         let waiting = tokio::spawn({
             let closing = closing.clone();
-            async move { rescued(&closing, std::future::pending()).await }
+            async move { rescue(&closing, std::future::pending()).await }
         });
         closing.cancel();
-        assert_eq!(waiting.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
-        let status = rescued(&closing, fine()).await;
-        assert_eq!(
-            status,
-            StatusCode::OK,
-            "what can be answered at once still is"
-        );
+        let answered = waiting.await.unwrap();
+        assert_eq!(answered.err(), Some(Failure::ShuttingDown));
+        let answered = rescue(&closing, fine()).await;
+        assert!(answered.is_ok(), "what can be answered at once still is");
     }
 }

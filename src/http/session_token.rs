@@ -4,14 +4,14 @@
 //! refused, never believed.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, Response};
+use bytes::Bytes;
 use tracing::Instrument;
 
+use super::Body;
 use super::body::{self, Arriving, MediaType};
 use super::csrf;
 use super::envelope::{Context, Issued, Trail};
@@ -26,30 +26,17 @@ use crate::token::{Denial, DenialCode, Fault, Grant, Identity, Json, MintError};
 ///
 /// # Errors
 /// Every reason for which no token is issued.
-pub(super) async fn issue(
+pub(super) async fn issue<'a>(
     service: &Service,
-    context: &Context,
+    context: &'a Context,
     head: &Parts,
     body: impl Arriving,
-) -> Result<Response<Body>, Failure> {
-    let mut trail = Trail::default();
-    let issued = issue_token(service, context, head, body, &mut trail).await;
-    context.leave(trail);
-    issued
-}
-
-async fn issue_token(
-    service: &Service,
-    context: &Context,
-    head: &Parts,
-    body: impl Arriving,
-    trail: &mut Trail,
+    trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
     let snapshot = &context.snapshot;
     let browser = context.browser.as_ref().ok_or(Failure::NotFound)?;
     let app = &browser.app;
-    trail.app = Some(Arc::clone(app));
-    trail.resolver = Some(Arc::clone(&browser.resolver_name));
+    trail.app = Some(app);
 
     // May this page ask at all: before anything of its user is looked at.
     if !csrf::may_call(
@@ -63,7 +50,7 @@ async fn issue_token(
 
     // How often, before anybody else is asked about it.
     let mut passage = snapshot.limits.passage(context.client.address);
-    passage.admit_browser().await?;
+    passage.admit_browser()?;
     passage
         .settle()
         .instrument(telemetry::limits_span())
@@ -93,13 +80,13 @@ async fn issue_token(
 
     // Does the page agree.
     let body = body::read(
-        &head.headers,
+        context.headers.body_length,
         body,
         snapshot.max_body,
         snapshot.request_timeout,
     )
     .await?;
-    let said = Said::read(context.body, &body)?;
+    let said = Said::read(context.headers.body, &body)?;
     warn_of_secret(browser, &said);
     let identity = agree(browser, &said, known)?;
     trail.user = Some(identity.user_id.to_string());
@@ -122,7 +109,7 @@ async fn issue_token(
         .await
         .map_err(session_lacks)?;
     trail.issued = Some(Issued::from(&minted));
-    Ok(carry(minted, &head.headers))
+    Ok(carry(minted, &context.headers))
 }
 
 /// A session that doesn't say what the app's tokens always carry is the session store's fault, and

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Response};
+use axum::http::{HeaderValue, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tracing::Instrument;
 
+use super::Body;
 use super::body::{self, Arriving, MediaType};
 use super::envelope::{Context, Issued, Trail, headers_around_token};
 use super::error::Failure;
 use super::exchange;
+use super::known_headers::KnownHeaders;
 use super::snapshot::Service;
 use super::who_asks;
 use crate::caller::Caller;
@@ -26,22 +27,20 @@ use crate::token::{App, Asked, Denial, Dice, Grant, Json, MintError, Minted, min
 ///
 /// # Errors
 /// Every reason for which no token is issued.
-pub(super) async fn issue(
+pub(super) async fn issue<'a>(
     service: &Service,
-    context: &Context,
+    context: &'a Context,
     head: &Parts,
     body: impl Arriving,
+    trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
-    let mut trail = Trail::default();
     let mut passage = context.snapshot.limits.passage(context.client.address);
-    let snapshot = &context.snapshot;
     let mut issued = if context.is_oauth() {
         // Boxed, as a request in JSON would carry the room for it.
-        let exchange =
-            exchange::decide_and_mint(service, snapshot, head, body, &mut passage, &mut trail);
+        let exchange = exchange::decide_and_mint(service, context, head, body, &mut passage, trail);
         Box::pin(exchange).await
     } else {
-        decide_and_mint(service, context, head, body, &mut passage, &mut trail).await
+        decide_and_mint(service, context, head, body, &mut passage, trail).await
     };
     // A request that ends early has met limits all the same.
     if issued.is_err()
@@ -49,37 +48,36 @@ pub(super) async fn issue(
     {
         issued = Err(refusal.into());
     }
-    context.leave(trail);
     issued
 }
 
-async fn decide_and_mint(
+async fn decide_and_mint<'a>(
     service: &Service,
-    context: &Context,
+    context: &'a Context,
     head: &Parts,
     body: impl Arriving,
     passage: &mut Passage<'_>,
-    trail: &mut Trail,
+    trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
-    let snapshot = &context.snapshot;
+    let snapshot = &**context.snapshot;
     // Who asks: decided from the headers alone, so that a stranger's body is never read.
-    passage.admit_address().await?;
+    passage.admit_address()?;
     let caller = who_asks::by_header(service, snapshot, &head.headers, passage)
         .await?
         .ok_or(Failure::InvalidClient)?;
-    trail.caller = Some(Arc::clone(caller));
+    trail.caller = Some(caller);
 
     // How often.
-    passage.admit_caller(&caller.name).await?;
+    passage.admit_caller(&caller.name)?;
 
     // For what, and may they.
-    if context.body != MediaType::Json {
+    if context.headers.body != MediaType::Json {
         return Err(Failure::UnsupportedMediaType(
             "application/json or application/x-www-form-urlencoded",
         ));
     }
     let body = body::read(
-        &head.headers,
+        context.headers.body_length,
         body,
         snapshot.max_body,
         snapshot.request_timeout,
@@ -92,26 +90,25 @@ async fn decide_and_mint(
         .await?;
 
     // What does it say; seal it; write it down.
-    let name = Arc::clone(&caller.name);
-    let minted = mint_off_thread(service, app, grant, Some(name)).await?;
+    let minted = mint_off_thread(service, app, grant, Some(&caller.name)).await?;
     trail.issued = Some(Issued::from(&minted));
-    Ok(carry(minted, &head.headers))
+    Ok(carry(minted, &context.headers))
 }
 
 /// What the body asks for, and whether the caller may have it. Not a part of the future around it, which would keep room
 /// for the whole request.
-fn may_have<'a>(
+fn may_have<'a, 'b>(
     caller: &'a Caller,
-    body: &'a [u8],
-    trail: &mut Trail,
-) -> Result<(&'a Arc<App>, Grant<'a>), Failure> {
+    body: &'b [u8],
+    trail: &mut Trail<'a>,
+) -> Result<(&'a Arc<App>, Grant<'b>), Failure> {
     let (asked, faults) = Asked::read(Json::parse(body)?);
     let app = match caller.policy.choose_app(&asked, &mut ()) {
         Ok(app) => app,
         Err(_) if !faults.is_empty() => return Err(Denial::invalid(faults).into()),
         Err(denial) => return Err(denial.into()),
     };
-    trail.app = Some(Arc::clone(app));
+    trail.app = Some(app);
     trail.user = asked.user_id.as_ref().map(|given| given.value.to_string());
     let grant = caller
         .policy
@@ -124,7 +121,7 @@ pub(super) async fn mint_off_thread(
     service: &Service,
     app: &Arc<App>,
     grant: Grant<'_>,
-    caller: Option<Arc<str>>,
+    caller: Option<&Arc<str>>,
 ) -> Result<Minted, MintError> {
     let now = service.clock.now();
     let [jitter, token_id @ ..] = random::id::<17>();
@@ -135,13 +132,14 @@ pub(super) async fn mint_off_thread(
         .is_some_and(|key| key.algorithm().is_slow())
     {
         let app = Arc::clone(app);
-        let grant = grant.into_owned();
+        let (grant, caller) = (grant.into_owned(), caller.cloned());
         let minting = move || span.in_scope(|| mint(&app, &grant, caller.as_deref(), dice, now));
         tokio::task::spawn_blocking(minting)
             .await
             .unwrap_or(Err(MintError::NoKey))
     } else {
-        span.in_scope(|| mint(app, &grant, caller.as_deref(), dice, now))
+        let caller = caller.map(|name| &**name);
+        span.in_scope(|| mint(app, &grant, caller, dice, now))
     }
 }
 
@@ -151,9 +149,9 @@ pub(super) fn anonymous_id() -> String {
 }
 
 /// The answer that carries a token, in the form that the client wants.
-pub(super) fn carry(minted: Minted, headers: &HeaderMap) -> Response<Body> {
-    let mut around = headers_around_token();
-    let body = match body::bare_token_wanted(headers) {
+pub(super) fn carry(minted: Minted, headers: &KnownHeaders) -> Response<Body> {
+    let mut around = headers_around_token(&headers.request_id);
+    let body = match headers.bare_token {
         Some(kind) => {
             around.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             Body::from(minted.token.expose_bytes().to_owned())

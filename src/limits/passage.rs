@@ -81,8 +81,8 @@ impl<'a> Passage<'a> {
     /// # Errors
     ///
     /// [`Refusal::Exceeded`] if not; with a shared store not from here.
-    pub async fn admit_address(&mut self) -> Result<(), Refusal> {
-        self.admit_browser().await?;
+    pub fn admit_address(&mut self) -> Result<(), Refusal> {
+        self.admit_browser()?;
         self.meet(
             LimitName::FailedAuth,
             Counted::Address(AddressKey::of(self.ip)),
@@ -96,7 +96,7 @@ impl<'a> Passage<'a> {
     /// # Errors
     ///
     /// [`Refusal::Exceeded`] if not; with a shared store not from here.
-    pub async fn admit_browser(&mut self) -> Result<(), Refusal> {
+    pub fn admit_browser(&mut self) -> Result<(), Refusal> {
         if self.limits.is_shared() && !self.limits.is_exempt(self.ip) {
             self.meet(
                 LimitName::PerIp,
@@ -124,7 +124,7 @@ impl<'a> Passage<'a> {
     /// # Errors
     ///
     /// [`Refusal::Exceeded`] if it has asked too often; with a shared store not from here.
-    pub async fn admit_caller(&mut self, caller: &str) -> Result<(), Refusal> {
+    pub fn admit_caller(&mut self, caller: &str) -> Result<(), Refusal> {
         self.meet(LimitName::PerCaller, Counted::Caller(caller), true)
     }
 

@@ -70,13 +70,12 @@ impl Keyring {
         &self.keys
     }
 
-    /// The key with this name.
+    /// Where in [`Keyring::keys`] the key with this name stands.
     #[must_use]
-    pub fn find(&self, id: &KeyId) -> Option<&Key> {
+    pub fn position(&self, id: &KeyId) -> Option<usize> {
         self.keys
             .iter()
-            .map(|scheduled| &scheduled.key)
-            .find(|key| key.id() == id)
+            .position(|scheduled| scheduled.key.id() == id)
     }
 
     /// Where in [`Keyring::keys`] the key stands that signs at `now`: the last one that has taken over.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::profile::Profile;
 use super::template::{Facts, Node, Unfilled};
 use crate::clock::Timestamp;
-use crate::signing::{EncodedHeader, Key, KeyId, Keyring};
+use crate::signing::{EncodedHeader, Key, Keyring};
 
 /// What an app is called in the configuration, in paths, logs and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,24 +191,12 @@ impl App {
             .map(|position| &self.keyring().keys()[position].key)
     }
 
-    pub(super) fn signing(&self, now: Timestamp) -> Option<(&Key, &EncodedHeader)> {
-        let position = self.keyring().active(now)?;
-        Some((
+    /// The key at this place of the keyring, with its header.
+    pub(super) fn signing(&self, position: usize) -> (&Key, &EncodedHeader) {
+        (
             &self.keyring().keys()[position].key,
             &self.headers[position],
-        ))
-    }
-
-    pub(super) fn signing_with(&self, id: &KeyId) -> Option<(&Key, &EncodedHeader)> {
-        let position = self
-            .keyring()
-            .keys()
-            .iter()
-            .position(|scheduled| scheduled.key.id() == id)?;
-        Some((
-            &self.keyring().keys()[position].key,
-            &self.headers[position],
-        ))
+        )
     }
 
     pub(super) fn claims(&self) -> &Node {

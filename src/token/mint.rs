@@ -35,8 +35,8 @@ pub struct Minted {
     pub expires_in_seconds: i64,
     /// `exp - iat`, in seconds.
     pub lifetime_seconds: i64,
-    /// The key that signed it.
-    pub key_id: KeyId,
+    /// Which of the app's keys signed it: its place in the keyring.
+    pub key: usize,
     /// Its ID, where the app's tokens have one.
     pub token_id: Option<String>,
 }
@@ -76,11 +76,12 @@ pub fn mint_with(
     now: Timestamp,
     key: Option<&KeyId>,
 ) -> Result<Minted, MintError> {
-    let (key, header) = match key {
-        Some(id) => app.signing_with(id),
-        None => app.signing(now),
+    let position = match key {
+        Some(id) => app.keyring().position(id),
+        None => app.keyring().active(now),
     }
     .ok_or(MintError::NoKey)?;
+    let (key, header) = app.signing(position);
     let issued_at = now.plus_seconds(-app.backdate_seconds());
     let expires_at = issued_at.plus_seconds(grant.ttl_seconds);
     let expires_in = expires_at.seconds_since(now);
@@ -121,7 +122,7 @@ pub fn mint_with(
         expires_at,
         expires_in_seconds: expires_in,
         lifetime_seconds: grant.ttl_seconds,
-        key_id: key.id().clone(),
+        key: position,
         token_id,
         token,
     })

@@ -314,8 +314,8 @@ impl Ask<'_> {
 
     pub(crate) async fn send(self) -> Answer {
         let public = http::public(&self.signet.service);
-        let response = public(self.peer).oneshot(self.request).await.unwrap();
-        Answer::of(response).await
+        let response = public.service(self.peer).oneshot(self.request).await;
+        Answer::of(response.unwrap()).await
     }
 
     pub(crate) async fn send_to_admin(self) -> Answer {
@@ -332,7 +332,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    async fn of(response: axum::http::Response<Body>) -> Self {
+    async fn of<B>(response: axum::http::Response<B>) -> Self
+    where
+        B: http_body::Body<Error: std::fmt::Debug>,
+    {
         let (head, body) = response.into_parts();
         Self {
             status: head.status,

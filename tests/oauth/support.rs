@@ -126,7 +126,8 @@ impl Harness {
             address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
             encrypted: true,
         };
-        let response = service::public(&self.service)(peer)
+        let response = service::public(&self.service)
+            .service(peer)
             .oneshot(request)
             .await
             .unwrap_or_else(|never| match never {});

@@ -32,9 +32,10 @@ secret = { file = "secret-1" }
 activate_at = "2026-12-01T00:00:00Z"
 "#;
 
-async fn text<S>(make: impl Fn(Peer) -> S, request: Request<Body>) -> (StatusCode, String)
+async fn text<S, B>(make: impl Fn(Peer) -> S, request: Request<Body>) -> (StatusCode, String)
 where
-    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: tower::Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body<Error: std::fmt::Debug>,
 {
     let peer = Peer {
         address: SocketAddr::from(([192, 0, 2, 1], 4711)),
@@ -51,7 +52,11 @@ async fn token(service: &Arc<Running>) -> String {
         .header("authorization", format!("Bearer {SHOP_KEY}"))
         .header("content-type", "application/json")
         .body(Body::from(r#"{"userId":"usr_1"}"#));
-    let (status, body) = text(service::public(service), request.unwrap()).await;
+    let (status, body) = text(
+        |peer| service::public(service).service(peer),
+        request.unwrap(),
+    )
+    .await;
     assert_eq!(status, 200, "{body}");
     let answer: Value = serde_json::from_str(&body).unwrap();
     answer["token"].as_str().unwrap().to_owned()

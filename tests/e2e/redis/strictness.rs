@@ -116,7 +116,7 @@ async fn the_address_is_limited_here_too_unless_it_is_exempt() {
         let mut outcomes = Vec::new();
         for _ in 0..3 {
             let mut passage = limits.passage(ip.parse().unwrap());
-            passage.admit_address().await.unwrap();
+            passage.admit_address().unwrap();
             outcomes.push(limit(passage.settle().await));
         }
         assert_eq!(outcomes, [None, None, third], "{ip}");
