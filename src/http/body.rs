@@ -1,15 +1,15 @@
 //! Reading a request's body and what its headers say of it.
 
-use std::pin::pin;
-use std::task::Poll;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::{Bytes, BytesMut};
-use futures_util::poll;
+use bytes::Bytes;
 use http_body::Body;
-use http_body_util::BodyExt;
+use tokio::time::{Sleep, sleep};
 
 use super::error::Failure;
 
@@ -18,58 +18,92 @@ pub trait Arriving: Body<Data = Bytes> + Send + Unpin + 'static {}
 
 impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Arriving for B {}
 
-/// Reads a whole body of at most `max` bytes, within `patience`; it may have `announced` how long it is.
+/// Reads a whole body of at most `max` bytes, within `patience`; it may have `announced` how many it has.
 ///
 /// # Errors
 /// When it is longer, takes longer, or breaks off.
-pub(super) async fn read(
-    announced: Option<usize>,
-    body: impl Arriving,
+pub(super) fn read<B: Arriving>(
+    announced: Option<u32>,
+    body: &mut B,
     max: usize,
     patience: Duration,
-) -> Result<Bytes, Failure> {
-    // Told before a byte is read, so that a client that waits for `100 Continue` never sends it.
-    if announced.is_some_and(|length| length > max) {
-        return Err(Failure::BodyTooLarge(max));
+) -> Reading<'_, B> {
+    Reading {
+        // Told before a byte is read, so that a client that waits for `100 Continue` never sends it.
+        too_long: announced.is_some_and(|length| length as usize > max),
+        body,
+        max,
+        patience,
+        first: Bytes::new(),
+        joined: Vec::new(),
+        alarm: None,
     }
-    let mut gathering = pin!(gather(body, max));
-    // What came in together with its head, as nearly all bodies do, needs no alarm.
-    if let Poll::Ready(gathered) = poll!(gathering.as_mut()) {
-        return gathered;
-    }
-    tokio::time::timeout(patience, gathering)
-        .await
-        .unwrap_or(Err(Failure::RequestTimeout))
 }
 
-/// A body that comes in one piece, as nearly all do, is not copied.
-async fn gather(mut body: impl Arriving, max: usize) -> Result<Bytes, Failure> {
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
-    // The end is known by the length; to wait for it as well would be a second turn for every request.
-    while !body.is_end_stream()
-        && let Some(frame) = body.frame().await
-    {
-        let frame = frame.map_err(|_| Failure::BadBody("the body broke off".to_owned()))?;
-        // What isn't data is trailers, which nobody asked for.
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.len().max(joined.len()) + data.len() > max {
-            return Err(Failure::BodyTooLarge(max));
+/// See [`read`]. Not an `async fn`, as that would keep room for each step of it.
+pub(super) struct Reading<'b, B> {
+    too_long: bool,
+    body: &'b mut B,
+    max: usize,
+    patience: Duration,
+    // A body that comes in one piece, as nearly all do, is not copied.
+    first: Bytes,
+    joined: Vec<u8>,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B: Arriving> Future for Reading<'_, B> {
+    type Output = Result<Bytes, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(whole) = self.gather(cx) {
+            return Poll::Ready(whole);
         }
-        if first.is_empty() && joined.is_empty() {
-            first = data;
-        } else {
-            joined.extend_from_slice(&std::mem::take(&mut first));
-            joined.extend_from_slice(&data);
-        }
+        // What comes in together with its head, as nearly all bodies do, needs none.
+        let patience = self.patience;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(patience)));
+        alarm
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(Failure::RequestTimeout))
     }
-    Ok(if joined.is_empty() {
-        first
-    } else {
-        joined.freeze()
-    })
+}
+
+impl<B: Arriving> Reading<'_, B> {
+    /// Takes what there is, and gives the whole at its end.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
+        let too_long = Poll::Ready(Err(Failure::BodyTooLarge(self.max)));
+        if self.too_long {
+            return too_long;
+        }
+        // The end is known by the length; to wait for it as well would be a second turn for every request.
+        while !self.body.is_end_stream()
+            && let Some(frame) = ready!(Pin::new(&mut *self.body).poll_frame(cx))
+        {
+            let Ok(frame) = frame else {
+                let broken = "the body broke off".to_owned();
+                return Poll::Ready(Err(Failure::BadBody(broken)));
+            };
+            // What isn't data is trailers, which nobody asked for.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if self.first.len().max(self.joined.len()) + data.len() > self.max {
+                return too_long;
+            }
+            if self.first.is_empty() && self.joined.is_empty() {
+                self.first = data;
+            } else {
+                self.joined.extend_from_slice(&mem::take(&mut self.first));
+                self.joined.extend_from_slice(&data);
+            }
+        }
+        Poll::Ready(Ok(if self.joined.is_empty() {
+            mem::take(&mut self.first)
+        } else {
+            mem::take(&mut self.joined).into()
+        }))
+    }
 }
 
 /// What a body is by its `Content-Type`.
@@ -112,13 +146,27 @@ impl MediaType {
     }
 }
 
-/// The media type of an answer without JSON around the token, where the client would rather have one.
+/// The form of an answer that carries a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenForm {
+    /// The token alone, as `application/jwt`.
+    Jwt,
+    /// The profile's JSON around it.
+    Json,
+    /// The token alone, as `text/plain`.
+    Text,
+}
+
+/// The form of an answer that the client would rather have.
 ///
 /// RFC 9110 section 12.5.1: the higher weight wins, and at the same weight what is named over what a
 /// wildcard includes; JSON wins a tie, because clients that list both read both.
-pub(super) fn bare_token_wanted(headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn token_form(headers: &HeaderMap) -> TokenForm {
     let mut json = (0, 0);
-    let mut bare = [("application/jwt", (0, 0)), ("text/plain", (0, 0))];
+    let mut bare = [
+        ("application/jwt", TokenForm::Jwt, (0, 0)),
+        ("text/plain", TokenForm::Text, (0, 0)),
+    ];
     for line in headers.get_all(ACCEPT) {
         for range in line.to_str().unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
@@ -133,16 +181,20 @@ pub(super) fn bare_token_wanted(headers: &HeaderMap) -> Option<&'static str> {
                 _ => (0, 0),
             };
             json = json.max(rank("application/json"));
-            for (kind, best) in &mut bare {
+            for (kind, _, best) in &mut bare {
                 *best = (*best).max(rank(kind));
             }
         }
     }
-    let (kind, best) = bare
+    let (_, form, best) = bare
         .into_iter()
-        .max_by_key(|(_, best)| *best)
+        .max_by_key(|(_, _, best)| *best)
         .expect("there are two");
-    (best > json && best.0 > 0).then_some(kind)
+    if best > json && best.0 > 0 {
+        form
+    } else {
+        TokenForm::Json
+    }
 }
 
 fn thousandths(weight: &str) -> u32 {
@@ -174,22 +226,22 @@ mod tests {
             "text/plain;q=0.5, */*",
             "text/plain;q=0",
         ] {
-            assert_eq!(bare_token_wanted(&headers(accept)), None, "{accept}");
+            assert_eq!(token_form(&headers(accept)), TokenForm::Json, "{accept}");
         }
-        assert_eq!(bare_token_wanted(&HeaderMap::new()), None);
+        assert_eq!(token_form(&HeaderMap::new()), TokenForm::Json);
     }
 
     #[test]
     fn clients_that_name_a_bare_token_get_one() {
-        for (accept, kind) in [
-            ("application/jwt", "application/jwt"),
-            ("text/plain", "text/plain"),
-            ("text/plain, */*", "text/plain"),
-            ("text/plain, application/json;q=0.5", "text/plain"),
-            ("Application/JWT, application/json;q=0.9", "application/jwt"),
-            ("text/*", "text/plain"),
+        for (accept, form) in [
+            ("application/jwt", TokenForm::Jwt),
+            ("text/plain", TokenForm::Text),
+            ("text/plain, */*", TokenForm::Text),
+            ("text/plain, application/json;q=0.5", TokenForm::Text),
+            ("Application/JWT, application/json;q=0.9", TokenForm::Jwt),
+            ("text/*", TokenForm::Text),
         ] {
-            assert_eq!(bare_token_wanted(&headers(accept)), Some(kind), "{accept}");
+            assert_eq!(token_form(&headers(accept)), form, "{accept}");
         }
     }
 

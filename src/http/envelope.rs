@@ -16,7 +16,7 @@ use super::Body;
 use super::body::MediaType;
 use super::client_ip::Client;
 use super::error::{ErrorForm, Failure};
-use super::known_headers::{KnownHeaders, REQUEST_ID, RequestId, trace_id};
+use super::known_headers::{KnownHeaders, REQUEST_ID, RequestId, TraceId};
 use super::public_document::Cacheable;
 use super::route::{Route, app_of_token};
 use super::snapshot::{Browser, Service, Snapshot};
@@ -39,8 +39,8 @@ pub(super) struct Context {
     /// Which route it is for.
     pub(super) route: Route,
     started: Instant,
-    /// The request's span in traces.
-    pub(super) span: Span,
+    /// The request's span in traces, where they are on.
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// What was found out of a request on the way.
@@ -93,14 +93,15 @@ impl Context {
             .and_then(|app| snapshot.browsers.get(app))
             .map(Arc::clone);
         let route = Route::of(path, browser.is_some());
-        let span = match route {
-            Route::Health => Span::none(),
-            _ => telemetry::request_span(&head.method, route.name(), &head.headers),
-        };
         let mut headers = KnownHeaders::of(head);
+        let mut span = None;
+        if route != Route::Health {
+            let begun = telemetry::request_span(&head.method, route.name(), &head.headers);
+            span = (!begun.is_disabled()).then(|| Box::new(begun));
+        }
         // Where traces are on, a request without a context begins one.
-        if let Some(own) = telemetry::traceparent(&span).as_ref().and_then(trace_id) {
-            headers.trace_id = Some(own);
+        if let Some(own) = span.as_deref().and_then(telemetry::traceparent) {
+            headers.trace_id = TraceId::of(&own).or(headers.trace_id);
         }
         Self {
             snapshot,
@@ -188,13 +189,15 @@ impl Context {
             .count_request(self.route.name(), outcome, self.started.elapsed());
         let app = self.app(trail);
         let caller = trail.caller.map(|caller| &caller.name);
-        telemetry::end_request(
-            &self.span,
-            status,
-            app.map(|app| app.name().as_str()),
-            caller.map(|name| &**name),
-            outcome,
-        );
+        if let Some(span) = &self.span {
+            telemetry::end_request(
+                span,
+                status,
+                app.map(|app| app.name().as_str()),
+                caller.map(|name| &**name),
+                outcome,
+            );
+        }
         if self.is_about_a_token(trail, failure)
             && let (Some(app), Some(who)) = (app, caller.or(self.resolver()))
         {
@@ -220,7 +223,7 @@ impl Context {
             .and_then(|(issued, app)| app.keyring().keys().get(issued.key));
         let entry = Entry {
             request_id: self.headers.request_id.as_str(),
-            trace_id: (self.headers.trace_id.as_ref()).and_then(|id| id.to_str().ok()),
+            trace_id: self.headers.trace_id.as_ref().map(TraceId::as_str),
             app: app.map(|app| app.name().as_str()),
             caller: trail.caller.map(|caller| &*caller.name),
             resolver: self.resolver().map(|name| &**name),

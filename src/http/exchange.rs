@@ -14,7 +14,7 @@ use super::body::{self, Arriving};
 use super::envelope::{Context, Issued, Trail, headers_around_token};
 use super::error::Failure;
 use super::snapshot::{Service, Snapshot};
-use super::token::mint_off_thread;
+use super::token::Minting;
 use super::who_asks;
 use crate::caller::Caller;
 use crate::identity::{Resolver, Unresolved};
@@ -42,7 +42,7 @@ pub(super) async fn decide_and_mint<'a>(
     service: &Service,
     context: &'a Context,
     head: &Parts,
-    body: impl Arriving,
+    body: &mut impl Arriving,
     passage: &mut Passage<'_>,
     trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
@@ -91,14 +91,16 @@ pub(super) async fn decide_and_mint<'a>(
     let identity = identify(service, snapshot, app, asked.subject_token).await?;
     trail.user = Some(identity.user_id.to_string());
     let grant = caller.policy.decide_vouched(app, identity, scope)?;
+    passage.admit_user(app.name().as_str(), &grant.identity.user_id)?;
     passage
-        .admit_user(app.name().as_str(), &grant.identity.user_id)
+        .settle()
         .instrument(telemetry::limits_span())
         .await?;
 
     // What does it say; seal it; write it down.
     let scope = grant.scope.clone();
-    let minted = mint_off_thread(service, app, grant, Some(&caller.name)).await?;
+    let minting = Minting::now(service, app);
+    let minted = minting.mint_aside(grant, Some(&caller.name)).await?;
     trail.issued = Some(Issued::from(&minted));
     let answer = Answer {
         access_token: minted.token.expose(),

@@ -6,7 +6,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use super::body::{MediaType, bare_token_wanted};
+use super::body::{MediaType, TokenForm, token_form};
 use crate::random;
 
 /// The request's ID, in requests and answers.
@@ -19,14 +19,14 @@ pub(super) struct KnownHeaders {
     pub(super) has_one_host: bool,
     /// What the body is.
     pub(super) body: MediaType,
-    /// How long the body says that it is, in bytes.
-    pub(super) body_length: Option<usize>,
-    /// The media type of an answer without JSON around the token, where the client would rather have one.
-    pub(super) bare_token: Option<&'static str>,
+    /// How many bytes the body is said to have; of four gigabytes and more it is the largest number.
+    pub(super) body_length: Option<u32>,
+    /// The form of an answer that the client would rather have.
+    pub(super) token_form: TokenForm,
     /// The client's ID of the request, or a fresh one.
     pub(super) request_id: RequestId,
     /// The trace that the request belongs to.
-    pub(super) trace_id: Option<HeaderValue>,
+    pub(super) trace_id: Option<TraceId>,
 }
 
 impl KnownHeaders {
@@ -59,12 +59,14 @@ impl KnownHeaders {
                 One::Only(value) => MediaType::of(value),
                 One::Several => MediaType::Other,
             },
-            body_length: length.and_then(|length| length.to_str().ok()?.parse().ok()),
-            bare_token: accepts_more
-                .then(|| bare_token_wanted(&head.headers))
-                .flatten(),
+            body_length: length.and_then(body_length),
+            token_form: if accepts_more {
+                token_form(&head.headers)
+            } else {
+                TokenForm::Json
+            },
             request_id: RequestId::of(id),
-            trace_id: trace.and_then(trace_id),
+            trace_id: trace.and_then(TraceId::of),
         }
     }
 }
@@ -133,6 +135,11 @@ fn is_host(authority: &Authority) -> bool {
     !authority.host().is_empty() && port_fits
 }
 
+fn body_length(value: &HeaderValue) -> Option<u32> {
+    let length: u64 = value.to_str().ok()?.parse().ok()?;
+    Some(u32::try_from(length).unwrap_or(u32::MAX))
+}
+
 /// A request's ID: visible ASCII.
 pub(super) enum RequestId {
     /// The client's own.
@@ -178,23 +185,26 @@ impl RequestId {
 }
 
 /// The trace ID of W3C's `traceparent`: 32 lower-case hexadecimal digits, not all zero.
-pub(super) fn trace_id(traceparent: &HeaderValue) -> Option<HeaderValue> {
-    let mut parts = traceparent.to_str().ok()?.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let hex = |text: &str| {
-        text.bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let fits = version.len() == 2
-        && hex(version)
-        && version != "ff"
-        && trace.len() == 32
-        && hex(trace)
-        && trace.bytes().any(|byte| byte != b'0');
-    if fits {
-        HeaderValue::from_str(trace).ok()
-    } else {
-        None
+pub(super) struct TraceId([u8; 32]);
+
+impl TraceId {
+    pub(super) fn of(traceparent: &HeaderValue) -> Option<Self> {
+        let mut parts = traceparent.as_bytes().split(|byte| *byte == b'-');
+        let (version, trace) = (parts.next()?, parts.next()?);
+        let hex = |text: &[u8]| {
+            text.iter()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let fits = version.len() == 2
+            && hex(version)
+            && version != b"ff"
+            && hex(trace)
+            && trace.iter().any(|byte| *byte != b'0');
+        trace.try_into().ok().filter(|_| fits).map(Self)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
     }
 }
 
@@ -263,15 +273,15 @@ mod tests {
 
     #[test]
     fn every_line_of_accept_counts() {
-        for (accepted, bare) in [
-            (&["*/*"][..], None),
-            (&["application/json", "*/*"], None),
-            (&["*/*", "text/plain"], Some("text/plain")),
-            (&["application/jwt"], Some("application/jwt")),
-            (&["text/plain;q=0.5", "application/json"], None),
+        for (accepted, form) in [
+            (&["*/*"][..], TokenForm::Json),
+            (&["application/json", "*/*"], TokenForm::Json),
+            (&["*/*", "text/plain"], TokenForm::Text),
+            (&["application/jwt"], TokenForm::Jwt),
+            (&["text/plain;q=0.5", "application/json"], TokenForm::Json),
         ] {
             let accepted: Vec<_> = accepted.iter().map(|line| (ACCEPT, *line)).collect();
-            assert_eq!(known("/", &accepted).bare_token, bare, "{accepted:?}");
+            assert_eq!(known("/", &accepted).token_form, form, "{accepted:?}");
         }
     }
 
@@ -292,6 +302,7 @@ mod tests {
     fn a_length_is_a_number_or_unknown() {
         let length = |text| known("/", &[(CONTENT_LENGTH, text)]).body_length;
         assert_eq!(length("17"), Some(17));
+        assert_eq!(length("4294967313"), Some(u32::MAX));
         assert_eq!(length("-1"), None);
         assert_eq!(known("/", &[]).body_length, None);
     }

@@ -16,7 +16,7 @@ use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
 use tower_http::cors::CorsLayer;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::Body;
 use super::body::Arriving;
@@ -61,7 +61,8 @@ impl Public {
     + Sync
     + use<B> {
         let connected = Arc::new((Arc::clone(&self.0), peer));
-        service_fn(move |request| answer(Arc::clone(&connected), request))
+        // Boxed, as it is handed on through several rooms of `hyper`, each time by copying all of it.
+        service_fn(move |request| Box::pin(answer(Arc::clone(&connected), request)))
     }
 }
 
@@ -72,17 +73,20 @@ fn answer(
     connected: Arc<(Arc<Front>, Peer)>,
     request: Request<impl Arriving>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     let (front, peer) = &*connected;
     let context = Context::new(&front.service, peer, &mut head);
     async move {
         let (front, _) = &*connected;
         let mut trail = Trail::default();
-        let span = context.span.clone();
         let (response, failure) = match front.cors.of(context.route) {
             None => {
-                let answering = front.rescue(&context, &head, body, &mut trail);
-                match answering.instrument(span).await {
+                let answering = front.rescue(&context, &head, &mut body, &mut trail);
+                let answered = match &context.span {
+                    None => answering.await,
+                    Some(span) => Box::pin(answering.instrument((**span).clone())).await,
+                };
+                match answered {
                     Ok(response) => (response, None),
                     Err(failure) => (Response::new(Body::default()), Some(failure)),
                 }
@@ -90,8 +94,10 @@ fn answer(
             Some(cors) => {
                 // Boxed, so that a backend's request doesn't carry the room for it.
                 let request = Request::from_parts(head, body);
-                let sharing = Box::pin(front.share(cors, &context, request, &mut trail));
-                Failure::alight(sharing.instrument(span).await)
+                let span = context.span.as_deref().cloned();
+                let sharing = front.share(cors, &context, request, &mut trail);
+                let sharing = sharing.instrument(span.unwrap_or_else(Span::none));
+                Failure::alight(Box::pin(sharing).await)
             }
         };
         Ok(context.close(&front.service, &trail, response, failure))
@@ -117,9 +123,9 @@ impl Front {
         let inner = service_fn(|request: Request<_>| {
             let trail = trail.lock().unwrap_or_else(PoisonError::into_inner).take();
             async {
-                let (head, body) = request.into_parts();
+                let (head, mut body) = request.into_parts();
                 let trail = trail.expect("a request is answered once");
-                let answered = self.rescue(context, &head, body, trail).await;
+                let answered = self.rescue(context, &head, &mut body, trail).await;
                 Ok::<_, Infallible>(answered.unwrap_or_else(Failure::ride))
             }
         });
@@ -133,14 +139,14 @@ impl Front {
         &'f self,
         context: &'a Context,
         head: &'f Parts,
-        body: impl Arriving,
+        body: &'f mut impl Arriving,
         trail: &'f mut Trail<'a>,
     ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send + 'f
     where
         'a: 'f,
     {
         rescue(&self.service.closing, async move {
-            let _place = self.admit(context, head, &body)?;
+            let _place = self.admit(context, head, body)?;
             super::route(&self.service, context, head, body, trail).await
         })
     }
@@ -295,5 +301,24 @@ impl KeyExtractor for ClientAddress {
     fn extract<T>(&self, _: &Request<T>) -> Result<AddressKey, GovernorError> {
         let Self(told) = self;
         told.ok_or(GovernorError::UnableToExtractKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as Anything;
+
+    use super::*;
+
+    /// The allocator has a cheap way for boxes of at most so many bytes, and `hyper`'s body is larger than this one.
+    const CHEAP_BOX: usize = 1032 - 24;
+
+    #[test]
+    fn what_a_request_carries_fits_into_a_box_that_costs_little() {
+        fn size<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        let carried = size(|connected, request: Request<Anything>| answer(connected, request));
+        assert!(carried <= CHEAP_BOX, "{carried} bytes");
     }
 }

@@ -57,7 +57,7 @@ async fn route<'a>(
     service: &Service,
     context: &'a Context,
     head: &Parts,
-    body: impl Arriving,
+    body: &mut impl Arriving,
     trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
     let route = context.route;

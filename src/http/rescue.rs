@@ -23,7 +23,8 @@ pub(super) fn rescue<F: Future<Output = Answered>>(
 ) -> Rescued<'_, F> {
     Rescued {
         answering: AssertUnwindSafe(answering).catch_unwind(),
-        closing: closing.cancelled(),
+        closing,
+        waiting: None,
     }
 }
 
@@ -32,8 +33,9 @@ pin_project_lite::pin_project! {
     pub(super) struct Rescued<'a, F> {
         #[pin]
         answering: CatchUnwind<AssertUnwindSafe<F>>,
-        #[pin]
-        closing: WaitForCancellationFuture<'a>,
+        closing: &'a CancellationToken,
+        // Boxed, and only made for who has to wait.
+        waiting: Option<Pin<Box<WaitForCancellationFuture<'a>>>>,
     }
 }
 
@@ -46,7 +48,11 @@ impl<F: Future<Output = Answered>> Future for Rescued<'_, F> {
         if let Poll::Ready(answered) = this.answering.poll(task) {
             return Poll::Ready(answered.unwrap_or(Err(Failure::Internal)));
         }
-        ready!(this.closing.poll(task));
+        let closing = &**this.closing;
+        let waiting = this
+            .waiting
+            .get_or_insert_with(|| Box::pin(closing.cancelled()));
+        ready!(waiting.as_mut().poll(task));
         Poll::Ready(Err(Failure::ShuttingDown))
     }
 }

@@ -14,10 +14,10 @@ use tracing::Instrument;
 use super::Body;
 use super::body::{self, Arriving, MediaType};
 use super::csrf;
-use super::envelope::{Context, Issued, Trail};
+use super::envelope::{Context, Trail};
 use super::error::Failure;
 use super::snapshot::{Browser, Service};
-use super::token::{anonymous_id, carry, mint_off_thread};
+use super::token::{Minting, anonymous_id, hand_over};
 use crate::identity::SessionRequest;
 use crate::telemetry;
 use crate::token::{Denial, DenialCode, Fault, Grant, Identity, Json, MintError};
@@ -30,7 +30,7 @@ pub(super) async fn issue<'a>(
     service: &Service,
     context: &'a Context,
     head: &Parts,
-    body: impl Arriving,
+    body: &mut impl Arriving,
     trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
     let snapshot = &context.snapshot;
@@ -93,8 +93,9 @@ pub(super) async fn issue<'a>(
 
     // How often for one user. An anonymous user is new each time; the address bounds those.
     if !identity.anonymous {
+        passage.admit_user(app.name().as_str(), &identity.user_id)?;
         passage
-            .admit_user(app.name().as_str(), &identity.user_id)
+            .settle()
             .instrument(telemetry::limits_span())
             .await?;
     }
@@ -105,11 +106,11 @@ pub(super) async fn issue<'a>(
         ttl_seconds: app.token_ttl_seconds(),
         scope: None,
     };
-    let minted = mint_off_thread(service, app, grant, None)
+    let minted = Minting::now(service, app)
+        .mint_aside(grant, None)
         .await
         .map_err(session_lacks)?;
-    trail.issued = Some(Issued::from(&minted));
-    Ok(carry(minted, &context.headers))
+    Ok(hand_over(minted, context, trail))
 }
 
 /// A session that doesn't say what the app's tokens always carry is the session store's fault, and

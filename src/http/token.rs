@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tracing::Instrument;
 
 use super::Body;
-use super::body::{self, Arriving, MediaType};
+use super::body::{self, Arriving, MediaType, TokenForm};
 use super::envelope::{Context, Issued, Trail, headers_around_token};
 use super::error::Failure;
 use super::exchange;
@@ -18,6 +18,7 @@ use super::known_headers::KnownHeaders;
 use super::snapshot::Service;
 use super::who_asks;
 use crate::caller::Caller;
+use crate::clock::Timestamp;
 use crate::limits::Passage;
 use crate::random;
 use crate::telemetry;
@@ -31,31 +32,36 @@ pub(super) async fn issue<'a>(
     service: &Service,
     context: &'a Context,
     head: &Parts,
-    body: impl Arriving,
+    body: &mut impl Arriving,
     trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
     let mut passage = context.snapshot.limits.passage(context.client.address);
-    let mut issued = if context.is_oauth() {
-        // Boxed, as a request in JSON would carry the room for it.
-        let exchange = exchange::decide_and_mint(service, context, head, body, &mut passage, trail);
-        Box::pin(exchange).await
-    } else {
-        decide_and_mint(service, context, head, body, &mut passage, trail).await
+    let failure = {
+        let issued = if context.is_oauth() {
+            // Boxed, as a request in JSON would carry the room for it.
+            let exchange =
+                exchange::decide_and_mint(service, context, head, body, &mut passage, trail);
+            Box::pin(exchange).await
+        } else {
+            decide_and_mint(service, context, head, body, &mut passage, trail).await
+        };
+        match issued {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        }
     };
     // A request that ends early has met limits all the same.
-    if issued.is_err()
-        && let Err(refusal) = passage.settle().await
-    {
-        issued = Err(refusal.into());
+    if !passage.is_settled() {
+        Box::pin(passage.settle()).await?;
     }
-    issued
+    Err(failure)
 }
 
 async fn decide_and_mint<'a>(
     service: &Service,
     context: &'a Context,
     head: &Parts,
-    body: impl Arriving,
+    body: &mut impl Arriving,
     passage: &mut Passage<'_>,
     trail: &mut Trail<'a>,
 ) -> Result<Response<Body>, Failure> {
@@ -83,25 +89,32 @@ async fn decide_and_mint<'a>(
         snapshot.request_timeout,
     )
     .await?;
-    let (app, grant) = may_have(caller, &body, trail)?;
-    passage
-        .admit_user(app.name().as_str(), &grant.identity.user_id)
-        .instrument(telemetry::limits_span())
-        .await?;
-
-    // What does it say; seal it; write it down.
-    let minted = mint_off_thread(service, app, grant, Some(&caller.name)).await?;
-    trail.issued = Some(Issued::from(&minted));
-    Ok(carry(minted, &context.headers))
+    let (minting, grant) = match decide(service, caller, &body, passage, trail)? {
+        Decided::AtOnce(minted) => return Ok(hand_over(minted, context, trail)),
+        Decided::Waits(minting, grant) => (minting, grant),
+    };
+    // Boxed, as nearly every request would carry the room for nothing.
+    let waiting = Box::pin(settle_and_mint(passage, minting, grant, &caller.name));
+    Ok(hand_over(waiting.await?, context, trail))
 }
 
-/// What the body asks for, and whether the caller may have it. Not a part of the future around it, which would keep room
-/// for the whole request.
-fn may_have<'a, 'b>(
+/// A request that gets its token.
+enum Decided<'a> {
+    AtOnce(Minted),
+    /// When it has met the shared limits, or on a thread of its own.
+    Waits(Minting<'a>, Box<Grant<'static>>),
+}
+
+/// What the body asks for, whether the caller may have it, and the token. Not a part of the future around it, which would
+/// keep room for all of that.
+fn decide<'a>(
+    service: &Service,
     caller: &'a Caller,
-    body: &'b [u8],
+    body: &[u8],
+    passage: &mut Passage<'_>,
     trail: &mut Trail<'a>,
-) -> Result<(&'a Arc<App>, Grant<'b>), Failure> {
+) -> Result<Decided<'a>, Failure> {
+    // For what, and may they.
     let (asked, faults) = Asked::read(Json::parse(body)?);
     let app = match caller.policy.choose_app(&asked, &mut ()) {
         Ok(app) => app,
@@ -113,34 +126,93 @@ fn may_have<'a, 'b>(
     let grant = caller
         .policy
         .decide(app, asked, faults, anonymous_id, &mut ())?;
-    Ok((app, grant))
+    let user = &grant.identity.user_id;
+    telemetry::limits_span().in_scope(|| passage.admit_user(app.name().as_str(), user))?;
+
+    // What does it say; seal it.
+    let minting = Minting::now(service, app);
+    if passage.is_settled() && !minting.takes_long() {
+        let minted = minting.mint(&grant, Some(&caller.name))?;
+        return Ok(Decided::AtOnce(minted));
+    }
+    Ok(Decided::Waits(minting, Box::new(grant.into_owned())))
 }
 
-/// Mints here, or on a thread of its own where the signature takes long.
-pub(super) async fn mint_off_thread(
-    service: &Service,
-    app: &Arc<App>,
-    grant: Grant<'_>,
-    caller: Option<&Arc<str>>,
-) -> Result<Minted, MintError> {
-    let now = service.clock.now();
-    let [jitter, token_id @ ..] = random::id::<17>();
-    let dice = Dice { token_id, jitter };
-    let span = telemetry::signing_span(app.name().as_str());
-    if app
-        .active_key(now)
-        .is_some_and(|key| key.algorithm().is_slow())
-    {
-        let app = Arc::clone(app);
-        let (grant, caller) = (grant.into_owned(), caller.cloned());
+/// The end of a request that has to wait for something.
+async fn settle_and_mint(
+    passage: &mut Passage<'_>,
+    minting: Minting<'_>,
+    grant: Box<Grant<'static>>,
+    caller: &Arc<str>,
+) -> Result<Minted, Failure> {
+    passage
+        .settle()
+        .instrument(telemetry::limits_span())
+        .await?;
+    Ok(minting.mint_aside(*grant, Some(caller)).await?)
+}
+
+/// A token of an app in the making: its time, its dice, its span.
+pub(super) struct Minting<'a> {
+    app: &'a Arc<App>,
+    now: Timestamp,
+    dice: Dice,
+}
+
+impl<'a> Minting<'a> {
+    pub(super) fn now(service: &Service, app: &'a Arc<App>) -> Self {
+        let [jitter, token_id @ ..] = random::id::<17>();
+        Self {
+            app,
+            now: service.clock.now(),
+            dice: Dice { token_id, jitter },
+        }
+    }
+
+    /// Whether the signature takes so long that it would keep others waiting on this thread.
+    pub(super) fn takes_long(&self) -> bool {
+        let key = self.app.active_key(self.now);
+        key.is_some_and(|key| key.algorithm().is_slow())
+    }
+
+    /// Mints here.
+    pub(super) fn mint(
+        &self,
+        grant: &Grant<'_>,
+        caller: Option<&Arc<str>>,
+    ) -> Result<Minted, MintError> {
+        let caller = caller.map(|name| &**name);
+        telemetry::signing_span(self.app.name().as_str())
+            .in_scope(|| mint(self.app, grant, caller, self.dice, self.now))
+    }
+
+    /// Mints here, or on a thread of its own where the signature takes long.
+    pub(super) async fn mint_aside(
+        &self,
+        grant: Grant<'static>,
+        caller: Option<&Arc<str>>,
+    ) -> Result<Minted, MintError> {
+        if !self.takes_long() {
+            return self.mint(&grant, caller);
+        }
+        let span = telemetry::signing_span(self.app.name().as_str());
+        let (app, dice, now) = (Arc::clone(self.app), self.dice, self.now);
+        let caller = caller.cloned();
         let minting = move || span.in_scope(|| mint(&app, &grant, caller.as_deref(), dice, now));
         tokio::task::spawn_blocking(minting)
             .await
             .unwrap_or(Err(MintError::NoKey))
-    } else {
-        let caller = caller.map(|name| &**name);
-        span.in_scope(|| mint(app, &grant, caller, dice, now))
     }
+}
+
+/// The token's answer, with what is to be written down of it.
+pub(super) fn hand_over(
+    minted: Minted,
+    context: &Context,
+    trail: &mut Trail<'_>,
+) -> Response<Body> {
+    trail.issued = Some(Issued::from(&minted));
+    carry(minted, &context.headers)
 }
 
 /// A fresh random user ID for an anonymous user.
@@ -149,14 +221,16 @@ pub(super) fn anonymous_id() -> String {
 }
 
 /// The answer that carries a token, in the form that the client wants.
-pub(super) fn carry(minted: Minted, headers: &KnownHeaders) -> Response<Body> {
+fn carry(minted: Minted, headers: &KnownHeaders) -> Response<Body> {
     let mut around = headers_around_token(&headers.request_id);
-    let body = match headers.bare_token {
-        Some(kind) => {
-            around.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            Body::from(minted.token.expose_bytes().to_owned())
-        }
-        None => Body::from(minted.answer),
+    let mut alone = |kind| {
+        around.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        Body::from(minted.token.expose_bytes().to_owned())
+    };
+    let body = match headers.token_form {
+        TokenForm::Jwt => alone("application/jwt"),
+        TokenForm::Json => Body::from(minted.answer),
+        TokenForm::Text => alone("text/plain"),
     };
     let mut response = Response::new(body);
     *response.headers_mut() = around;

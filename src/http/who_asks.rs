@@ -21,26 +21,41 @@ pub(super) async fn by_header<'s>(
     headers: &HeaderMap,
     passage: &mut Passage<'_>,
 ) -> Result<Option<&'s Arc<Caller>>, Failure> {
-    let mut proven =
+    let proven =
         telemetry::authentication_span().in_scope(|| snapshot.callers.authenticate(headers));
-    if matches!(proven, Err(Unproven::Workload)) {
-        // Before another service is asked for keys.
-        passage.settle().await?;
-        let now = service.clock.now();
-        // Boxed, as callers with a key would carry the room for it.
-        let asking = Box::pin(snapshot.callers.authenticate_workload(headers, now));
-        proven = asking.instrument(telemetry::authentication_span()).await;
-    }
     match proven {
         Ok(caller) => Ok(Some(caller)),
         Err(Unproven::Missing) => Ok(None),
-        Err(Unproven::Unavailable { retry_after }) => Err(Failure::CallerUnknown(retry_after)),
-        Err(Unproven::Workload | Unproven::Wrong) => {
-            passage
-                .record_failed_authentication()
-                .instrument(telemetry::limits_span())
-                .await?;
-            Err(Failure::InvalidClient)
+        // Boxed, as callers with a key would carry the room for it.
+        Err(unproven) => {
+            Box::pin(look_further(service, snapshot, headers, passage, unproven)).await
         }
     }
+}
+
+/// Asks whoever can say more of a workload's token, and counts what proves nobody.
+async fn look_further<'s>(
+    service: &Service,
+    snapshot: &'s Snapshot,
+    headers: &HeaderMap,
+    passage: &mut Passage<'_>,
+    mut unproven: Unproven,
+) -> Result<Option<&'s Arc<Caller>>, Failure> {
+    if unproven == Unproven::Workload {
+        // Before another service is asked for keys.
+        passage.settle().await?;
+        let asking = (snapshot.callers).authenticate_workload(headers, service.clock.now());
+        match asking.instrument(telemetry::authentication_span()).await {
+            Ok(caller) => return Ok(Some(caller)),
+            Err(error) => unproven = error,
+        }
+    }
+    if let Unproven::Unavailable { retry_after } = unproven {
+        return Err(Failure::CallerUnknown(retry_after));
+    }
+    passage
+        .record_failed_authentication()
+        .instrument(telemetry::limits_span())
+        .await?;
+    Err(Failure::InvalidClient)
 }

@@ -375,15 +375,15 @@ mod tests {
         assert_eq!(limit(passage.admit_caller("shop")), LimitName::PerCaller);
         assert_eq!(passage.admit_caller("forum"), Ok(()));
         for _ in 0..2 {
-            assert_eq!(passage.admit_user("acme", "usr_1").await, Ok(()));
+            assert_eq!(passage.admit_user("acme", "usr_1"), Ok(()));
         }
         assert_eq!(
-            limit(passage.admit_user("acme", "usr_1").await),
+            limit(passage.admit_user("acme", "usr_1")),
             LimitName::PerUser
         );
-        assert_eq!(passage.admit_user("acme", "usr_2").await, Ok(()));
-        assert_eq!(passage.admit_user("other", "usr_1").await, Ok(()));
-        assert_eq!(passage.admit_user("acmeu", "sr_1").await, Ok(()));
+        assert_eq!(passage.admit_user("acme", "usr_2"), Ok(()));
+        assert_eq!(passage.admit_user("other", "usr_1"), Ok(()));
+        assert_eq!(passage.admit_user("acmeu", "sr_1"), Ok(()));
     }
 
     #[tokio::test]
@@ -445,7 +445,7 @@ mod tests {
         let before = Limits::new(settings()).unwrap();
         let mut passage = before.passage(ip("192.0.2.1"));
         for _ in 0..2 {
-            assert_eq!(passage.admit_user("acme", "usr_1").await, Ok(()));
+            assert_eq!(passage.admit_user("acme", "usr_1"), Ok(()));
         }
         for _ in 0..3 {
             assert_eq!(passage.admit_caller("shop"), Ok(()));
@@ -459,7 +459,7 @@ mod tests {
             .unwrap();
         let mut passage = after.passage(ip("192.0.2.1"));
         assert_eq!(
-            limit(passage.admit_user("acme", "usr_1").await),
+            limit(passage.admit_user("acme", "usr_1")),
             LimitName::PerUser
         );
         assert_eq!(passage.admit_caller("shop"), Ok(()));
@@ -525,7 +525,7 @@ mod tests {
             .unwrap(),
         );
         let mut passage = limits.passage(ip("192.0.2.1"));
-        assert_eq!(passage.admit_user("acme", "usr_1").await, Ok(()));
+        assert_eq!(passage.admit_user("acme", "usr_1"), Ok(()));
         let sweeper = tokio::spawn(limits.sweep_forever(Duration::from_millis(1)));
         let patience = Duration::from_secs(10);
         let swept = async {

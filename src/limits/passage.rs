@@ -46,13 +46,13 @@ pub(super) struct Step {
 /// 2. [`Passage::record_failed_authentication`] when the key was wrong, and the request ends;
 /// 3. [`Passage::admit_caller`];
 /// 4. [`Passage::admit_user`];
-/// 5. [`Passage::settle`] when the request ends before its user is known, and before any work that
-///    is dear, such as asking another service.
+/// 5. [`Passage::settle`] before the answer, however it ends, and before any work that is dear, such as
+///    asking another service.
 ///
 /// In memory each is decided when it is asked, without a wait, and `settle` has nothing to do.
 ///
-/// With a shared store a decision is a round trip, so the first and third only note what is to be
-/// asked; the second, fourth and fifth ask all that is noted, in the same order. That is one round
+/// With a shared store a decision is a round trip, so the first, third and fourth only note what is to be
+/// asked; the second and fifth ask all that is noted, in the same order. That is one round
 /// trip for a request that needs one. What comes between a note and its decision is reading the
 /// headers and a bounded body of a caller whose key was right, which costs less than the trip.
 pub struct Passage<'a> {
@@ -132,27 +132,40 @@ impl<'a> Passage<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Exceeded`] if too many have been, or if anything noted before says so.
-    /// [`Refusal::Unavailable`] if the shared store is away and `on_outage` is `closed`.
-    pub async fn admit_user(&mut self, app: &str, user: &str) -> Result<(), Refusal> {
-        self.meet(LimitName::PerUser, Counted::User(app, user), true)?;
-        self.settle().await
+    /// [`Refusal::Exceeded`] if too many have been; with a shared store not from here.
+    pub fn admit_user(&mut self, app: &str, user: &str) -> Result<(), Refusal> {
+        self.meet(LimitName::PerUser, Counted::User(app, user), true)
+    }
+
+    /// Whether nothing is noted that [`Passage::settle`] would ask.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.steps.is_empty()
     }
 
     /// Decides what has only been noted so far.
     ///
     /// # Errors
     ///
-    /// As for [`Passage::admit_user`].
+    /// [`Refusal::Exceeded`] if anything that was noted says so.
+    /// [`Refusal::Unavailable`] if the shared store is away and `on_outage` is `closed`.
     pub async fn settle(&mut self) -> Result<(), Refusal> {
+        if self.is_settled() {
+            return Ok(());
+        }
+        // Boxed, as requests that never leave this process would carry the room for it.
+        Box::pin(self.decide_noted()).await
+    }
+
+    async fn decide_noted(&mut self) -> Result<(), Refusal> {
         let steps = std::mem::take(&mut self.steps);
         let questions = std::mem::take(&mut self.questions);
         match &self.limits.shared {
-            Some(shared) if !steps.is_empty() => {
-                // Boxed, as requests that never leave this process would carry the room for it.
-                Box::pin(self.limits.decide_shared(shared, &steps, &questions)).await
+            Some(shared) => {
+                let deciding = self.limits.decide_shared(shared, &steps, &questions);
+                deciding.await
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

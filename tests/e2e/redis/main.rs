@@ -53,7 +53,8 @@ async fn request(limits: &Limits, user: &str) -> Result<(), Refusal> {
     let mut passage = limits.passage(ip());
     passage.admit_address()?;
     passage.admit_caller("shop")?;
-    passage.admit_user("acme", user).await
+    passage.admit_user("acme", user)?;
+    passage.settle().await
 }
 
 /// What a request with a wrong key goes through.
