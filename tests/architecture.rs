@@ -134,7 +134,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rcgen", &["dev"]),
     ("reqwest", &["telemetry", "upstream"]),
     ("rustix", &["secrets"]),
-    ("sha2", &["signing"]),
+    ("sha2", &["caller", "signing"]),
     ("toml", &["config"]),
     ("tower_governor", &["http"]),
     ("tracing_opentelemetry", &["telemetry"]),

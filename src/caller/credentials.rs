@@ -44,18 +44,13 @@ impl<'a> Presented<'a> {
         if values.next().is_some() || value.len() > MAX_BYTES {
             return Err(Unproven::Wrong);
         }
-        let text = value.to_str().map_err(|_| Unproven::Wrong)?;
-        let space = text.bytes().position(|byte| byte == b' ');
-        let (scheme, rest) = text.split_at(space.ok_or(Unproven::Wrong)?);
-        let credentials = rest.trim_matches(' ');
-        if credentials.is_empty() || credentials.contains(' ') {
-            Err(Unproven::Wrong)
-        } else if scheme.eq_ignore_ascii_case("bearer") {
+        let (scheme, credentials) = halves(value.as_bytes()).ok_or(Unproven::Wrong)?;
+        if scheme.eq_ignore_ascii_case(b"bearer") {
             Ok(Self {
                 name: None,
-                key: PresentedKey::InPlace(credentials.as_bytes()),
+                key: PresentedKey::InPlace(credentials),
             })
-        } else if scheme.eq_ignore_ascii_case("basic") {
+        } else if scheme.eq_ignore_ascii_case(b"basic") {
             basic(credentials)
         } else {
             Err(Unproven::Wrong)
@@ -84,7 +79,19 @@ impl Presented<'_> {
     }
 }
 
-fn basic(credentials: &str) -> Result<Presented<'static>, Unproven> {
+/// A scheme and one word of visible ASCII, with spaces between and perhaps behind. Byte by byte, as searchers that are
+/// made for long texts cost more than so short a one has to give.
+fn halves(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, mut credentials) = value.split_at(space);
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = credentials {
+        credentials = rest;
+    }
+    let fits = |byte: &u8| byte.is_ascii_graphic() || *byte == b'\t';
+    (!credentials.is_empty() && credentials.iter().all(fits)).then_some((scheme, credentials))
+}
+
+fn basic(credentials: &[u8]) -> Result<Presented<'static>, Unproven> {
     let mut decoded = Zeroizing::new(STANDARD.decode(credentials).map_err(|_| Unproven::Wrong)?);
     let colon = decoded
         .iter()

@@ -8,10 +8,10 @@ use std::ops::BitAnd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
+use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
@@ -37,9 +37,7 @@ impl KeyDigest {
     /// The digest of a key's bytes.
     #[must_use]
     pub fn of(key: &[u8]) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, key).as_ref());
-        Self(bytes)
+        Self(Sha256::digest(key).into())
     }
 
     /// A digest that was computed elsewhere.

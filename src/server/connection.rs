@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::TlsSlot;
+use super::alertness::Alertness;
 use super::exchange::Exchanges;
 use super::house::House;
 use super::many::Many;
@@ -116,6 +117,7 @@ async fn speak_http1<T, S, B>(
     let watch = Arc::new(OneByOne::new(house.clone()));
     let exchanges = Exchanges::new(service, watch.clone());
     let mut wire = Wire::new(transport, watch.clone());
+    let mut alertness = Alertness::new();
 
     // hyper's connection holds some 16 KiB of buffers. It is made when there is something to read
     // and taken apart when the client rests, so that an idle connection costs its socket and little
@@ -128,10 +130,12 @@ async fn speak_http1<T, S, B>(
         timekeeper.reconsider();
         let io = TokioIo::new(wire);
         let mut http = Box::new(house.http1.serve_connection(io, exchanges.clone()));
-        let outcome = poll_fn(|cx| match Pin::new(&mut *http).poll(cx) {
-            Poll::Ready(end) => Poll::Ready(Ok(end)),
-            Poll::Pending => timekeeper.poll(cx, &*watch, true).map(Err),
-        })
+        let outcome = poll_fn(
+            |cx| match alertness.poll(cx, |cx| Pin::new(&mut *http).poll(cx)) {
+                Poll::Ready(end) => Poll::Ready(Ok(end)),
+                Poll::Pending => timekeeper.poll(cx, &*watch, true).map(Err),
+            },
+        )
         .await;
         match outcome {
             Ok(end) => {

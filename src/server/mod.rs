@@ -5,6 +5,7 @@
 //! head, arms a timer for every request, and does nothing at all about a reader that stops. There are
 //! no `PING`s of ours: the idle time-out and the requests' deadline end a client that has vanished.
 
+mod alertness;
 mod connection;
 mod door;
 mod exchange;
