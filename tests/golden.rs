@@ -15,7 +15,7 @@ use signet::http::Snapshot;
 use signet::secrets::{Secret, Variables};
 use signet::service::Sources;
 use signet::signing::UnverifiedToken;
-use signet::token::{Asked, Dice, Json, mint};
+use signet::token::{Asked, Dice, mint};
 
 /// 2026-11-20T12:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
@@ -224,7 +224,7 @@ fn made(snapshot: &Snapshot, app: &str, request: &Value) -> Value {
     let mut named = request.clone();
     named["app"] = app.into();
     let body = named.to_string();
-    let (asked, faults) = Asked::read(Json::parse(body.as_bytes()).expect("JSON"));
+    let (asked, faults) = Asked::parse(body.as_bytes()).expect("JSON");
     let app = policy
         .choose_app(&asked, &mut ())
         .expect("it is the caller's");

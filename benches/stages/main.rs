@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use signet::limits::{Limits, Quota, Settings, Store};
 use signet::signing::Algorithm;
 use signet::telemetry::{Entry, Outcome};
-use signet::token::{Asked, Grant, Json, Minted, Policy, mint};
+use signet::token::{Asked, Grant, Minted, Policy, mint};
 
 use given::{
     ALGORITHMS, BODY, CLAIMS, CLIENT, DICE, NOW, audit, callers, headers, key, peer, policy,
@@ -138,7 +138,7 @@ fn whole(bencher: Bencher, algorithm: Algorithm) {
 }
 
 fn read(body: &[u8]) -> (Asked<'_>, Vec<signet::token::Fault>) {
-    Asked::read(Json::parse(body).expect("the body is JSON"))
+    Asked::parse(body).expect("the body is JSON")
 }
 
 fn granted<'a>(policy: &Policy, asked: Asked<'a>) -> Grant<'a> {

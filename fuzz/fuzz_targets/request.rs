@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::{Map, Value, json};
 
-use signet::token::{Allowed, App, Asked, Json, Policy, Profile, mint};
+use signet::token::{Allowed, App, Asked, Policy, Profile, mint};
 use signet_fuzz::{DICE, NOW, app, object, source};
 
 static APP: LazyLock<Arc<App>> = LazyLock::new(|| {
@@ -21,7 +21,7 @@ static APP: LazyLock<Arc<App>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|body: &[u8]| -> Corpus {
-    let Ok(json) = Json::parse(body) else {
+    let Ok((asked, faults)) = Asked::parse(body) else {
         return Corpus::Keep;
     };
     let policy = Policy {
@@ -32,7 +32,6 @@ fuzz_target!(|body: &[u8]| -> Corpus {
         scopes: Allowed::Any,
         max_ttl_seconds: None,
     };
-    let (asked, faults) = Asked::read(json);
     let Ok(app) = policy.choose_app(&asked, &mut ()) else {
         return Corpus::Keep;
     };

@@ -12,9 +12,7 @@ use crate::clock::Timestamp;
 use crate::random;
 use crate::service::Snapshot;
 use crate::signing::{Key, KeyId, UnverifiedToken, VerifyError};
-use crate::token::{
-    Allowed, App, Asked, Denial, Dice, Finding, Json, MintError, Policy, mint_with,
-};
+use crate::token::{Allowed, App, Asked, Denial, Dice, Finding, MintError, Policy, mint_with};
 
 /// The longest request and token that is read, in bytes.
 const MAX_INPUT_BYTES: u64 = 64 * 1024;
@@ -114,8 +112,7 @@ impl Issue {
             max_ttl_seconds: None,
         };
         let body = serde_json::to_vec(&request).expect("a value is always JSON");
-        let (asked, faults) =
-            Asked::read(Json::parse(&body).expect("what was just written is JSON"));
+        let (asked, faults) = Asked::parse(&body).expect("what was just written is JSON");
         let grant = policy
             .decide(app, asked, faults, anonymous_id, &mut ())
             .map_err(|denial| refused(&denial))?;
@@ -210,8 +207,8 @@ fn explain(caller: &str, configuration: Configuration) -> Result<(), Trouble> {
     })?;
     let request = read_input()?;
     let mut findings: Vec<Finding> = Vec::new();
-    let json = Json::parse(&request).map_err(|error| Trouble::Refused(error.to_string()))?;
-    let (asked, faults) = Asked::read(json);
+    let (asked, faults) =
+        Asked::parse(&request).map_err(|error| Trouble::Refused(error.to_string()))?;
     let decided = match caller.policy.choose_app(&asked, &mut findings) {
         Ok(app) => caller
             .policy

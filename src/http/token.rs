@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::limits::Passage;
 use crate::random;
 use crate::telemetry;
-use crate::token::{App, Asked, Denial, Dice, Grant, Json, MintError, Minted, mint};
+use crate::token::{App, Asked, Denial, Dice, Grant, MintError, Minted, mint};
 
 /// The route.
 ///
@@ -115,7 +115,7 @@ fn decide<'a>(
     trail: &mut Trail<'a>,
 ) -> Result<Decided<'a>, Failure> {
     // For what, and may they.
-    let (asked, faults) = Asked::read(Json::parse(body)?);
+    let (asked, faults) = Asked::parse(body)?;
     let app = match caller.policy.choose_app(&asked, &mut ()) {
         Ok(app) => app,
         Err(_) if !faults.is_empty() => return Err(Denial::invalid(faults).into()),

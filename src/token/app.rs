@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::plan::{Plan, Unfilled, Values};
 use super::profile::Profile;
-use super::template::{Facts, Node, Unfilled};
+use super::source::Source;
+use super::template::{Facts, Node};
 use crate::clock::Timestamp;
 use crate::signing::{EncodedHeader, Key, Keyring};
 
@@ -71,8 +73,8 @@ pub struct AppSettings {
 pub struct App {
     settings: AppSettings,
     headers: Vec<EncodedHeader>,
-    claims: Node,
-    answer: Node,
+    claims: Plan,
+    answer: Plan,
 }
 
 /// Why an app can't be made of its settings.
@@ -199,17 +201,16 @@ impl App {
         )
     }
 
-    pub(super) fn claims(&self) -> &Node {
+    pub(super) fn claims(&self) -> &Plan {
         &self.claims
     }
 
-    pub(super) fn answer(&self) -> &Node {
+    pub(super) fn answer(&self) -> &Plan {
         &self.answer
     }
 }
 
 fn header(profile: &Profile, facts: &Facts<'_>, key: &Key) -> Result<EncodedHeader, AppError> {
-    use super::template::Values;
     let identity = super::Identity::default();
     let values = Values {
         caller: None,
@@ -223,7 +224,7 @@ fn header(profile: &Profile, facts: &Facts<'_>, key: &Key) -> Result<EncodedHead
         token: b"",
         token_id: None,
     };
-    let fixed = |json: &serde_json::Value| Node::Fixed(json.to_string().into_bytes().into());
+    let fixed = |json: &serde_json::Value| Plan::Fixed(json.to_string().into_bytes().into());
     let mut members = vec![(
         br#""alg":"#[..].into(),
         fixed(&key.algorithm().name().into()),
@@ -242,14 +243,13 @@ fn header(profile: &Profile, facts: &Facts<'_>, key: &Key) -> Result<EncodedHead
         }
     }
     let mut json = Vec::new();
-    Node::Object(members)
+    Plan::object(members)
         .write(&values, &mut json)
-        .map_err(missing)?;
+        .map_err(|unfilled| missing(*unfilled))?;
     Ok(key.encode_header(&json))
 }
 
 fn missing(unfilled: Unfilled) -> AppError {
-    use super::template::Source;
     let (what, remedy) = match unfilled {
         Unfilled::Missing(Source::AppAudience) => ("an audience", "set `audience`"),
         Unfilled::Missing(Source::AppIssuer) => ("an issuer", "set `server.public_url`"),

@@ -2,9 +2,10 @@
 
 use super::at::At;
 use super::json::Json;
+use super::plan::Unfilled;
 use super::profile::Profile;
 use super::request::{Asked, Fault};
-use super::template::{Source, Unfilled};
+use super::source::Source;
 
 /// Members that the app's tokens would not say: an error, because the caller believes that they do.
 pub(super) fn uncarried(profile: &Profile, asked: &Asked<'_>) -> Vec<Fault> {

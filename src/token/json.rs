@@ -32,15 +32,7 @@ impl<'a> Json<'a> {
     /// # Errors
     /// Where the text stops being JSON, as line and column from 1.
     pub fn parse(text: &'a [u8]) -> Result<Self, NotJson> {
-        let parsed = match std::str::from_utf8(text) {
-            Ok(text) => serde_json::from_str(text),
-            // It says where the text stops being UTF-8.
-            Err(_) => serde_json::from_slice(text),
-        };
-        parsed.map_err(|error| NotJson {
-            line: error.line(),
-            column: error.column(),
-        })
+        parse(text)
     }
 
     /// What kind of value this is, in JSON's words.
@@ -73,6 +65,19 @@ impl<'a> Json<'a> {
             Self::String(text) => Value::String(text.into_owned()),
         }
     }
+}
+
+/// Reads one JSON text into whatever is made of it.
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, NotJson> {
+    let parsed = match std::str::from_utf8(text) {
+        Ok(text) => serde_json::from_str(text),
+        // It says where the text stops being UTF-8.
+        Err(_) => serde_json::from_slice(text),
+    };
+    parsed.map_err(|error| NotJson {
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// A text that isn't JSON, and where it stops being it.
@@ -143,8 +148,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        // Eight: the members of an ordinary request, in one allocation.
-        let mut object = Vec::with_capacity(8);
+        let mut object = Vec::new();
         while let Some(Name(name)) = members.next_key()? {
             object.push((name, members.next_value()?));
         }
@@ -153,7 +157,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
 }
 
 /// A member's name; serde's own `Cow` always copies.
-struct Name<'a>(Cow<'a, str>);
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::app::App;
+use super::plan::{Unfilled, Values};
 use super::policy::{Denial, DenialCode, Grant};
 use super::request::Fault;
-use super::template::{Unfilled, Values};
 use crate::clock::Timestamp;
 use crate::signing::{Jwt, KeyId};
 
@@ -136,8 +136,8 @@ fn refresh_after(expires_in: i64, jitter: u8) -> i64 {
         .min(expires_in.max(0))
 }
 
-fn denied(unfilled: Unfilled) -> MintError {
-    let fault = Fault::from(unfilled);
+fn denied(unfilled: Box<Unfilled>) -> MintError {
+    let fault = Fault::from(*unfilled);
     MintError::Denied(Denial::of(
         DenialCode::InvalidRequest,
         fault.pointer,

@@ -7,12 +7,14 @@ mod fit;
 mod identity;
 mod json;
 mod mint;
+mod plan;
 mod policy;
 mod profile;
 mod quoted;
 mod request;
 #[cfg(test)]
 mod samples;
+mod source;
 mod template;
 mod text;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::template::{Node, Source, Standing, check_name, compile, compile_table};
+use super::source::Source;
+use super::template::{Node, Standing, check_name, compile, compile_table};
 use crate::signing::Algorithm;
 
 /// A profile as its file says it, with tables as JSON objects in the file's order.

@@ -1,10 +1,14 @@
 //! What a backend asks for: the members of `POST /token`, read strictly, with every fault at once.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::at::At;
-use super::json::Json;
-use super::template::{Source, Unfilled};
+use super::json::{self, Json, Name, NotJson};
+use super::plan::Unfilled;
+use super::source::Source;
 use super::text::{TextFault, check_email, check_text};
 
 /// One thing wrong with one member: where, and what to do. Repeats no value.
@@ -134,27 +138,12 @@ impl<'a> Asked<'a> {
     /// The name of every member that a request may have, sorted.
     pub const MEMBERS: &'static [&'static str] = NAMES;
 
-    /// Reads a body. What can be read stands in the first half even when the second isn't empty.
-    #[must_use]
-    pub fn read(body: Json<'a>) -> (Self, Vec<Fault>) {
-        let mut asked = Self::default();
-        let mut faults = Vec::new();
-        match body {
-            Json::Object(members) if members.len() > MAX_MEMBERS => {
-                faults.push(Fault::new(
-                    "",
-                    format!("has more than {MAX_MEMBERS} members"),
-                ));
-            }
-            Json::Object(members) => members
-                .into_iter()
-                .for_each(|(name, value)| asked.take(&name, value, &mut faults)),
-            other => faults.push(Fault::new(
-                "",
-                format!("must be a JSON object, not {}", other.kind()),
-            )),
-        }
-        (asked, faults)
+    /// Reads a body, one JSON text. What can be read stands in the first half even when the second isn't empty.
+    ///
+    /// # Errors
+    /// Where the text stops being JSON.
+    pub fn parse(body: &'a [u8]) -> Result<(Self, Vec<Fault>), NotJson> {
+        json::parse(body).map(|Read(asked, faults)| (asked, faults))
     }
 
     /// Whether it says that the user is anonymous.
@@ -188,6 +177,77 @@ impl<'a> Asked<'a> {
             _ => faults.push(Fault::new(At::member(name), unknown_member(name))),
         }
     }
+}
+
+/// A request with its faults, read member by member as they come, so that nothing is kept of them but what they say.
+struct Read<'a>(Asked<'a>, Vec<Fault>);
+
+impl<'de> Deserialize<'de> for Read<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadVisitor)
+    }
+}
+
+struct ReadVisitor;
+
+impl<'de> Visitor<'de> for ReadVisitor {
+    type Value = Read<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut read = Read(Asked::default(), Vec::new());
+        let mut count = 0;
+        while let Some(Name(name)) = members.next_key()? {
+            let value = members.next_value()?;
+            count += 1;
+            if count <= MAX_MEMBERS {
+                let Read(asked, faults) = &mut read;
+                asked.take(&name, value, faults);
+            }
+        }
+        if count > MAX_MEMBERS {
+            let detail = format!("has more than {MAX_MEMBERS} members");
+            return Ok(Read(Asked::default(), vec![Fault::new("", detail)]));
+        }
+        Ok(read)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(no_object(&Json::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(no_object(&Json::Number(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(no_object(&Json::Number(value.into())))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(no_object(&Json::Number(0.into())))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(no_object(&Json::String(value.into())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(no_object(&Json::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<Json<'_>>()?.is_some() {}
+        Ok(no_object(&Json::Array(Vec::new())))
+    }
+}
+
+fn no_object<'a>(value: &Json<'_>) -> Read<'a> {
+    let detail = format!("must be a JSON object, not {}", value.kind());
+    Read(Asked::default(), vec![Fault::new("", detail)])
 }
 
 fn put<'a, T>(
@@ -386,7 +446,7 @@ mod tests {
     use super::*;
 
     fn faults(body: &str) -> Vec<String> {
-        let (_, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+        let (_, faults) = Asked::parse(body.as_bytes()).unwrap();
         faults
             .into_iter()
             .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
@@ -395,18 +455,14 @@ mod tests {
 
     #[test]
     fn a_whole_request_is_read_under_both_sets_of_names() {
-        let (asked, faults) = Asked::read(
-            Json::parse(br#"{"app":"acme","tenantId":"ten_acme","userId":"usr_1","userEmail":"a@b.co","userRoles":[],"plan":"pro","isAnonymous":false,"attributes":{"room":1},"ttl":60}"#).unwrap(),
-        );
+        let (asked, faults) = Asked::parse(br#"{"app":"acme","tenantId":"ten_acme","userId":"usr_1","userEmail":"a@b.co","userRoles":[],"plan":"pro","isAnonymous":false,"attributes":{"room":1},"ttl":60}"#).unwrap();
         assert_eq!(faults, []);
         assert_eq!(asked.user_id.as_ref().unwrap().pointer(), "/userId");
         assert_eq!(asked.roles.unwrap().value, Vec::<Cow<'_, str>>::new());
-        let (asked, faults) = Asked::read(
-            Json::parse(
-                br#"{"clientId":"cs-1","identity":"usr_1","email":"a@b.co","roles":["user"]}"#,
-            )
-            .unwrap(),
-        );
+        let (asked, faults) = Asked::parse(
+            br#"{"clientId":"cs-1","identity":"usr_1","email":"a@b.co","roles":["user"]}"#,
+        )
+        .unwrap();
         assert_eq!(faults, []);
         assert_eq!(asked.user_id.unwrap().pointer(), "/identity");
     }
@@ -516,7 +572,7 @@ mod tests {
             "122.416294033786585",
         ] {
             let body = format!(r#"{{"attributes":{{"a":{number}}}}}"#);
-            let (asked, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+            let (asked, faults) = Asked::parse(body.as_bytes()).unwrap();
             assert_eq!(faults, []);
             let (_, value) = asked.attributes.unwrap().value.remove(0);
             let written: f64 = value.into_value().to_string().parse().unwrap();

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Allowed, App, AppSettings, Asked, Denial, Fault, Finding, Grant, Identity, Json, Minted,
-    Policy, Profile, ProfileSource,
+    Allowed, App, AppSettings, Asked, Denial, Fault, Finding, Grant, Identity, Minted, Policy,
+    Profile, ProfileSource,
 };
 use crate::clock::Timestamp;
 use crate::signing::{Algorithm, Key, KeyId, Keyring, ScheduledKey};
@@ -134,7 +134,7 @@ pub(super) fn findings(policy: &Policy, body: &str) -> Vec<String> {
 }
 
 pub(super) fn read(body: &str) -> (Asked<'_>, Vec<Fault>) {
-    Asked::read(Json::parse(body.as_bytes()).expect("JSON"))
+    Asked::parse(body.as_bytes()).expect("JSON")
 }
 
 fn anonymous_id() -> String {

@@ -4,135 +4,20 @@
 //! `${user.id}` is copied like any other text. A member whose value is the table `{ "${json}" = {…} }`
 //! becomes a string that holds that table as JSON text, for platforms that want one.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value};
 
-use super::identity::Identity;
+use super::plan::{Optional, Part, Plan, Unfilled};
 use super::profile::ProfileProblem;
-use super::quoted::append_quoted;
+use super::source::Source;
 
-/// Where a placeholder's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// `app.audience`
-    AppAudience,
-    /// `app.client_id`
-    AppClientId,
-    /// `app.issuer`
-    AppIssuer,
-    /// `caller.name`: the backend that asked; absent where a browser did.
-    CallerName,
-    /// `key.id`
-    KeyId,
-    /// `token`: the sealed token, in an answer only.
-    Token,
-    /// `token.expires_at`
-    TokenExpiresAt,
-    /// `token.expires_in`
-    TokenExpiresIn,
-    /// `token.id`
-    TokenId,
-    /// `token.issued_at`
-    TokenIssuedAt,
-    /// `token.refresh_after`
-    TokenRefreshAfter,
-    /// `token.scope`: what an OAuth client asked for and was given.
-    TokenScope,
-    /// `user.anonymous`
-    UserAnonymous,
-    /// `user.attributes.NAME`
-    UserAttribute(String),
-    /// `user.email`
-    UserEmail,
-    /// `user.id`
-    UserId,
-    /// `user.plan`
-    UserPlan,
-    /// `user.roles`
-    UserRoles,
-}
-
-const SOURCES: &[(&str, Source)] = &[
-    ("app.audience", Source::AppAudience),
-    ("app.client_id", Source::AppClientId),
-    ("app.issuer", Source::AppIssuer),
-    ("caller.name", Source::CallerName),
-    ("key.id", Source::KeyId),
-    ("token", Source::Token),
-    ("token.expires_at", Source::TokenExpiresAt),
-    ("token.expires_in", Source::TokenExpiresIn),
-    ("token.id", Source::TokenId),
-    ("token.issued_at", Source::TokenIssuedAt),
-    ("token.refresh_after", Source::TokenRefreshAfter),
-    ("token.scope", Source::TokenScope),
-    ("user.anonymous", Source::UserAnonymous),
-    ("user.email", Source::UserEmail),
-    ("user.id", Source::UserId),
-    ("user.plan", Source::UserPlan),
-    ("user.roles", Source::UserRoles),
-];
-
-const ATTRIBUTE: &str = "user.attributes.";
 /// The one key of a table that becomes its JSON text.
 const JSON_TEXT: &str = "${json}";
-
-impl Source {
-    fn parse(name: &str) -> Result<Self, String> {
-        if let Some(attribute) = name.strip_prefix(ATTRIBUTE) {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-            return if (1..=64).contains(&attribute.len()) && attribute.chars().all(fits) {
-                Ok(Self::UserAttribute(attribute.to_owned()))
-            } else {
-                Err("an attribute's name has 1 to 64 letters, digits, `_` and `-`".to_owned())
-            };
-        }
-        if let Some((_, source)) = SOURCES.iter().find(|(known, _)| *known == name) {
-            return Ok(source.clone());
-        }
-        let nearest = SOURCES
-            .iter()
-            .map(|(known, _)| (strsim::jaro_winkler(known, name), *known))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(likeness, _)| *likeness > 0.7);
-        Err(match nearest {
-            Some((_, known)) => format!("there is no source `{name}`; did you mean `{known}`?"),
-            None => format!(
-                "there is no source `{name}`; the sources are app.*, key.id, user.* and token.*"
-            ),
-        })
-    }
-}
-
-/// Everything that placeholders may ask for when a token is made.
-pub(super) struct Values<'a> {
-    pub(super) caller: Option<&'a str>,
-    pub(super) expires_at: i64,
-    pub(super) expires_in: i64,
-    pub(super) identity: &'a Identity<'a>,
-    pub(super) issued_at: i64,
-    pub(super) key_id: &'a str,
-    pub(super) refresh_after: i64,
-    pub(super) scope: Option<&'a str>,
-    pub(super) token: &'a [u8],
-    pub(super) token_id: Option<&'a str>,
-}
 
 /// What an app knows before any request, to be filled in once.
 pub(super) struct Facts<'a> {
     pub(super) audience: Option<&'a str>,
     pub(super) client_id: &'a str,
     pub(super) issuer: Option<&'a str>,
-}
-
-/// A placeholder that can't be filled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unfilled {
-    /// Its source is absent, and no `?` lets it be.
-    Missing(Source),
-    /// Its source is a list or a table, and it stands inside a text. A `?` changes nothing: whoever
-    /// gave the value believes that the token says it.
-    NotText(Source),
 }
 
 /// A compiled piece of a profile.
@@ -151,15 +36,6 @@ pub(super) enum Node {
     /// Text around placeholders.
     Text(Vec<Part>),
 }
-
-#[derive(Clone, Debug)]
-pub(super) enum Part {
-    Fixed(String),
-    Placeholder(Source, Optional),
-}
-
-/// Whether a `?` lets the value be absent.
-pub(super) type Optional = bool;
 
 /// How a placeholder stands in a profile.
 #[derive(Clone, Copy)]
@@ -239,11 +115,7 @@ fn compile_text(text: &str, path: &str, problems: &mut Vec<ProfileProblem>) -> N
         rest = behind;
     }
     if parts.is_empty() {
-        return Node::Fixed(
-            serde_json::to_vec(text)
-                .expect("a string is always JSON")
-                .into(),
-        );
+        return Node::Fixed(quoted(text));
     }
     if !rest.is_empty() {
         parts.push(Part::Fixed(rest.to_owned()));
@@ -291,38 +163,34 @@ impl Node {
         }
     }
 
-    /// The same with what the app knows filled in; a member that is absent for good is gone.
+    /// The plan for an app: what it knows is filled in, and a member that is absent for good is gone.
     /// `None` when this node itself is.
-    pub(super) fn bind(&self, facts: &Facts<'_>) -> Result<Option<Self>, Unfilled> {
+    pub(super) fn bind(&self, facts: &Facts<'_>) -> Result<Option<Plan>, Unfilled> {
         Ok(Some(match self {
-            Self::Fixed(_) => self.clone(),
+            Self::Fixed(json) => Plan::Fixed(json.clone()),
             Self::JsonText(inner) => match inner.bind(facts)? {
-                Some(inner) => Self::JsonText(Box::new(inner)),
+                Some(inner) => Plan::JsonText(Box::new(inner)),
                 None => return Ok(None),
             },
             Self::List(items) => {
-                let items: Result<Vec<_>, _> = items
-                    .iter()
-                    .filter_map(|item| item.bind(facts).transpose())
-                    .collect();
-                Self::List(items?)
+                let items = items.iter().map(|item| item.bind(facts));
+                let items = items
+                    .filter_map(Result::transpose)
+                    .collect::<Result<_, _>>()?;
+                Plan::list(items)
             }
             Self::Object(members) => {
                 let mut bound = Vec::with_capacity(members.len());
                 for (name, node) in members {
-                    if let Some(node) = node.bind(facts)? {
-                        bound.push((name.clone(), node));
+                    if let Some(plan) = node.bind(facts)? {
+                        bound.push((name.clone(), plan));
                     }
                 }
-                Self::Object(bound)
+                Plan::object(bound)
             }
             Self::Placeholder(source, optional) => match facts.find(source) {
-                None => self.clone(),
-                Some(Some(text)) => Self::Fixed(
-                    serde_json::to_vec(text)
-                        .expect("a string is always JSON")
-                        .into(),
-                ),
+                None => Plan::Placeholder(source.clone(), *optional),
+                Some(Some(text)) => Plan::Fixed(quoted(text)),
                 Some(None) if *optional => return Ok(None),
                 Some(None) => return Err(Unfilled::Missing(source.clone())),
             },
@@ -354,116 +222,18 @@ impl Node {
                     return Ok(None);
                 }
                 match &bound[..] {
-                    [Part::Fixed(text)] => Self::Fixed(
-                        serde_json::to_vec(text)
-                            .expect("a string is always JSON")
-                            .into(),
-                    ),
-                    _ => Self::Text(bound),
+                    [Part::Fixed(text)] => Plan::Fixed(quoted(text)),
+                    _ => Plan::Text(bound),
                 }
             }
         }))
     }
-
-    /// Appends the node as JSON. Gives `false`, with nothing appended, when it is absent and may be.
-    pub(super) fn write(&self, values: &Values<'_>, out: &mut Vec<u8>) -> Result<bool, Unfilled> {
-        match self {
-            Self::Fixed(json) => out.extend_from_slice(json),
-            Self::JsonText(inner) => {
-                let mut text = Vec::new();
-                if !inner.write(values, &mut text)? {
-                    return Ok(false);
-                }
-                append_quoted(
-                    out,
-                    std::str::from_utf8(&text).expect("what is written is UTF-8"),
-                );
-            }
-            Self::List(items) => write_between(
-                b"[",
-                b"]",
-                items.iter().map(|item| (&b""[..], item)),
-                values,
-                out,
-            )?,
-            Self::Object(members) => write_between(
-                b"{",
-                b"}",
-                members.iter().map(|(name, node)| (&**name, node)),
-                values,
-                out,
-            )?,
-            Self::Placeholder(source, optional) => {
-                let written = source.write(values, out);
-                return if written || *optional {
-                    Ok(written)
-                } else {
-                    Err(Unfilled::Missing(source.clone()))
-                };
-            }
-            Self::Text(parts) => {
-                let mut text = String::new();
-                // To the end even so: what stands behind without a `?` is required all the same.
-                let mut absent = false;
-                for part in parts {
-                    match part {
-                        Part::Fixed(fixed) => text.push_str(fixed),
-                        Part::Placeholder(source, optional) => match source.find(values) {
-                            Some(found) if found.append(&mut text) => {}
-                            Some(_) => return Err(Unfilled::NotText(source.clone())),
-                            None if *optional => absent = true,
-                            None => return Err(Unfilled::Missing(source.clone())),
-                        },
-                    }
-                }
-                if absent {
-                    return Ok(false);
-                }
-                append_quoted(out, &text);
-            }
-        }
-        Ok(true)
-    }
 }
 
-fn write_between<'n>(
-    open: &[u8],
-    close: &[u8],
-    members: impl Iterator<Item = (&'n [u8], &'n Node)>,
-    values: &Values<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Unfilled> {
-    out.extend_from_slice(open);
-    let mut first = true;
-    for (name, node) in members {
-        let before = out.len();
-        if !first {
-            out.push(b',');
-        }
-        out.extend_from_slice(name);
-        if node.write(values, out)? {
-            first = false;
-        } else {
-            out.truncate(before);
-        }
-    }
-    out.extend_from_slice(close);
-    Ok(())
-}
-
-fn write_list(texts: &[Cow<'_, str>], out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (index, text) in texts.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        append_quoted(out, text);
-    }
-    out.push(b']');
-}
-
-fn write_number(number: i64, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, &number).expect("a number is always JSON, and a Vec takes it");
+fn quoted(text: &str) -> Box<[u8]> {
+    serde_json::to_vec(text)
+        .expect("a string is always JSON")
+        .into()
 }
 
 impl Facts<'_> {
@@ -478,84 +248,13 @@ impl Facts<'_> {
     }
 }
 
-/// A source's value, before it is written as JSON or as text.
-enum Found<'a> {
-    Bool(bool),
-    Json(&'a Value),
-    List(&'a [Cow<'a, str>]),
-    Number(i64),
-    Text(&'a str),
-    /// Base64url and dots: nothing in it can want an escape.
-    Token(&'a [u8]),
-}
-
-impl Source {
-    fn find<'a>(&self, values: &Values<'a>) -> Option<Found<'a>> {
-        let identity = values.identity;
-        match self {
-            // Filled in when the app was built.
-            Self::AppAudience | Self::AppClientId | Self::AppIssuer => None,
-            Self::CallerName => values.caller.map(Found::Text),
-            Self::KeyId => Some(Found::Text(values.key_id)),
-            Self::Token => Some(Found::Token(values.token)),
-            Self::TokenExpiresAt => Some(Found::Number(values.expires_at)),
-            Self::TokenExpiresIn => Some(Found::Number(values.expires_in)),
-            Self::TokenId => values.token_id.map(Found::Text),
-            Self::TokenIssuedAt => Some(Found::Number(values.issued_at)),
-            Self::TokenRefreshAfter => Some(Found::Number(values.refresh_after)),
-            Self::TokenScope => values.scope.map(Found::Text),
-            Self::UserAnonymous => Some(Found::Bool(identity.anonymous)),
-            Self::UserAttribute(name) => identity.attributes.get(name).map(Found::Json),
-            Self::UserEmail => identity.email.as_deref().map(Found::Text),
-            Self::UserId => Some(Found::Text(&identity.user_id)),
-            Self::UserPlan => identity.plan.as_deref().map(Found::Text),
-            Self::UserRoles => identity.roles.as_deref().map(Found::List),
-        }
-    }
-
-    fn write(&self, values: &Values<'_>, out: &mut Vec<u8>) -> bool {
-        match self.find(values) {
-            None => return false,
-            Some(Found::Bool(value)) => {
-                out.extend_from_slice(if value { b"true" } else { b"false" })
-            }
-            Some(Found::Json(value)) => serde_json::to_writer(out, value)
-                .expect("a value is always JSON, and a Vec takes it"),
-            Some(Found::List(items)) => write_list(items, out),
-            Some(Found::Number(number)) => write_number(number, out),
-            Some(Found::Text(text)) => append_quoted(out, text),
-            Some(Found::Token(token)) => {
-                out.push(b'"');
-                out.extend_from_slice(token);
-                out.push(b'"');
-            }
-        }
-        true
-    }
-}
-
-impl Found<'_> {
-    /// Appends the value to a text. Gives `false`, with nothing appended, when it is none.
-    fn append(&self, text: &mut String) -> bool {
-        match self {
-            Self::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
-            Self::Json(Value::String(value)) => text.push_str(value),
-            Self::List(_) | Self::Json(Value::Array(_) | Value::Object(_) | Value::Null) => {
-                return false;
-            }
-            Self::Json(value) => text.push_str(&value.to_string()),
-            Self::Number(number) => text.push_str(&number.to_string()),
-            Self::Text(value) => text.push_str(value),
-            Self::Token(token) => text.extend(token.iter().copied().map(char::from)),
-        }
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::super::identity::Identity;
+    use super::super::plan::Values;
+    use super::*;
 
     fn filled(template: &Value, identity: &Identity) -> Result<Value, Unfilled> {
         let mut problems = Vec::new();
@@ -566,7 +265,7 @@ mod tests {
             client_id: "ten_\"acme\"",
             issuer: Some("https://tokens.example.com"),
         };
-        let node = node.bind(&facts)?.expect("an object is never absent");
+        let plan = node.bind(&facts)?.expect("an object is never absent");
         let values = Values {
             caller: None,
             expires_at: 1300,
@@ -580,7 +279,10 @@ mod tests {
             token_id: Some("id"),
         };
         let mut out = Vec::new();
-        assert!(node.write(&values, &mut out)?);
+        assert!(
+            plan.write(&values, &mut out)
+                .map_err(|unfilled| *unfilled)?
+        );
         Ok(serde_json::from_slice(&out).expect("what is written is JSON"))
     }
 
@@ -625,6 +327,28 @@ mod tests {
             filled(&template, &identity()).unwrap(),
             json!({"b": {}, "e": [1]})
         );
+    }
+
+    #[test]
+    fn commas_stand_between_members_whatever_of_them_is_absent() {
+        let absent = json!({"x": "${user.plan?}", "y": "${user.email?}"});
+        let cases = [
+            (json!({}), json!({})),
+            (absent, json!({})),
+            (json!({"x": "${user.plan?}", "b": 1}), json!({"b": 1})),
+            (json!({"b": 1, "x": "${user.plan?}"}), json!({"b": 1})),
+            (
+                json!({"b": 1, "x": "${user.plan?}", "c": {}, "d": [], "n": "${user.attributes.n}"}),
+                json!({"b": 1, "c": {}, "d": [], "n": 7}),
+            ),
+            (
+                json!({"l": ["${user.plan?}", "${user.attributes.n}", 1, "${user.plan?}", ["${user.plan?}"]]}),
+                json!({"l": [7, 1, []]}),
+            ),
+        ];
+        for (template, expected) in cases {
+            assert_eq!(filled(&template, &identity()).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use signet::clock::Timestamp;
 use signet::secrets::Secret;
 use signet::signing::{Algorithm, Key, KeyId, Keyring, ScheduledKey};
 use signet::token::{
-    Allowed, App, AppError, AppSettings, Asked, Denial, DenialCode, Dice, Json, MAX_TOKEN_BYTES,
+    Allowed, App, AppError, AppSettings, Asked, Denial, DenialCode, Dice, MAX_TOKEN_BYTES,
     MintError, Minted, Policy, Profile, ProfileSource, mint,
 };
 use user::{User, spelling, text, user};
@@ -98,7 +98,7 @@ fn issue(app: App, body: &[u8]) -> Result<Minted, Denial> {
         scopes: Allowed::Any,
         max_ttl_seconds: None,
     };
-    let (asked, faults) = Asked::read(Json::parse(body).expect("JSON"));
+    let (asked, faults) = Asked::parse(body).expect("JSON");
     let app = policy.choose_app(&asked, &mut ())?;
     let anonymous_id = || unreachable!("every request here names its user");
     let grant = policy.decide(app, asked, faults, anonymous_id, &mut ())?;
@@ -225,14 +225,14 @@ proptest! {
 
     #[test]
     fn no_bytes_upset_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Json::parse(&bytes).map(Asked::read);
+        let _ = Asked::parse(&bytes);
     }
 
     #[test]
     fn no_json_upsets_the_reader(
         text in r#"(\{|\[|\}|\]|,|:|"|"userId"|"ttl"|"attributes"|"roles"|null|true|-?[0-9]{1,20}|1e[0-9]{1,4}|\\u[0-9a-fd]{4}|[ a-z\\]){0,60}"#,
     ) {
-        let _ = Json::parse(text.as_bytes()).map(Asked::read);
+        let _ = Asked::parse(text.as_bytes());
     }
 
     #[test]
@@ -245,8 +245,7 @@ proptest! {
         let mut body = spelling.object(&user.members(false)).into_bytes();
         let at = at.index(body.len());
         body[at] = byte;
-        if let Ok(json) = Json::parse(&body) {
-            let (asked, faults) = Asked::read(json);
+        if let Ok((asked, faults)) = Asked::parse(&body) {
             prop_assert!(asked.user_id.is_some() || !faults.is_empty());
         }
     }
@@ -267,7 +266,7 @@ proptest! {
         let names = [members[position].0.clone(), again.0.clone()];
         members.insert(at.index(members.len() + 1), again);
         let body = spelling.object(&members);
-        let (_, faults) = Asked::read(Json::parse(body.as_bytes()).unwrap());
+        let (_, faults) = Asked::parse(body.as_bytes()).unwrap();
         prop_assert_eq!(faults.len(), 1, "{}", body);
         prop_assert!(names.iter().any(|name| faults[0].pointer == format!("/{name}")), "{:?}: {}", faults, body);
         prop_assert_eq!(issue(everything(), body.as_bytes()).unwrap_err().code, DenialCode::InvalidRequest);
@@ -338,7 +337,7 @@ fn refused_everywhere(bad: &str, spelling: &mut user::Spelling) -> Result<(), Te
     ];
     for (pointer, name, value) in members {
         let body = spelling.object(&[(name.to_owned(), value)]);
-        let (_, faults) = Asked::read(Json::parse(body.as_bytes()).expect("JSON"));
+        let (_, faults) = Asked::parse(body.as_bytes()).expect("JSON");
         prop_assert_eq!(faults.len(), 1, "{}", body);
         prop_assert_eq!(&faults[0].pointer, pointer);
         // A fault says what is wrong and repeats nothing of it.
@@ -347,7 +346,7 @@ fn refused_everywhere(bad: &str, spelling: &mut user::Spelling) -> Result<(), Te
     let mut name = String::new();
     spelling.string(bad, &mut name);
     let body = format!(r#"{{"attributes":{{{name}:1}}}}"#);
-    let (_, faults) = Asked::read(Json::parse(body.as_bytes()).expect("JSON"));
+    let (_, faults) = Asked::parse(body.as_bytes()).expect("JSON");
     prop_assert!(
         faults
             .iter()
