@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// A JSON value that still has everything its text had, names already unescaped.
@@ -32,7 +33,7 @@ impl<'a> Json<'a> {
     /// # Errors
     /// Where the text stops being JSON, as line and column from 1.
     pub fn parse(text: &'a [u8]) -> Result<Self, NotJson> {
-        parse(text)
+        parse(text, PhantomData)
     }
 
     /// What kind of value this is, in JSON's words.
@@ -67,17 +68,33 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Reads one JSON text into whatever is made of it.
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, NotJson> {
+/// Reads one JSON text into whatever `made` makes of it.
+pub(super) fn parse<'a, S: DeserializeSeed<'a>>(
+    text: &'a [u8],
+    made: S,
+) -> Result<S::Value, NotJson> {
     let parsed = match std::str::from_utf8(text) {
-        Ok(text) => serde_json::from_str(text),
+        Ok(text) => to_its_end(serde_json::Deserializer::from_str(text), made),
         // It says where the text stops being UTF-8.
-        Err(_) => serde_json::from_slice(text),
+        Err(_) => to_its_end(serde_json::Deserializer::from_slice(text), made),
     };
     parsed.map_err(|error| NotJson {
         line: error.line(),
         column: error.column(),
     })
+}
+
+fn to_its_end<'a, R, S>(
+    mut text: serde_json::Deserializer<R>,
+    made: S,
+) -> serde_json::Result<S::Value>
+where
+    R: serde_json::de::Read<'a>,
+    S: DeserializeSeed<'a>,
+{
+    let value = made.deserialize(&mut text)?;
+    text.end()?;
+    Ok(value)
 }
 
 /// A text that isn't JSON, and where it stops being it.

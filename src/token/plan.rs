@@ -229,7 +229,8 @@ enum Found<'a> {
 }
 
 impl Source {
-    #[inline]
+    // Always: what is found is written at once, and needn't become a value of its own in between.
+    #[inline(always)]
     fn find<'a>(&self, values: &Values<'a>) -> Option<Found<'a>> {
         let identity = values.identity;
         match self {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::at::At;
 use super::json::{self, Json, Name, NotJson};
@@ -143,7 +143,14 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// Where the text stops being JSON.
     pub fn parse(body: &'a [u8]) -> Result<(Self, Vec<Fault>), NotJson> {
-        json::parse(body).map(|Read(asked, faults)| (asked, faults))
+        let mut asked = Self::default();
+        let mut faults = Vec::new();
+        let reading = Reading {
+            asked: &mut asked,
+            faults: &mut faults,
+        };
+        json::parse(body, reading)?;
+        Ok((asked, faults))
     }
 
     /// Whether it says that the user is anonymous.
@@ -179,75 +186,86 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A request with its faults, read member by member as they come, so that nothing is kept of them but what they say.
-struct Read<'a>(Asked<'a>, Vec<Fault>);
+/// A request being read member by member as they come, so that nothing is kept of them but what they say.
+struct Reading<'r, 'a> {
+    asked: &'r mut Asked<'a>,
+    faults: &'r mut Vec<Fault>,
+}
 
-impl<'de> Deserialize<'de> for Read<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ReadVisitor)
+impl Reading<'_, '_> {
+    fn is_no_object(self, value: &Json<'_>) {
+        let detail = format!("must be a JSON object, not {}", value.kind());
+        self.faults.push(Fault::new("", detail));
     }
 }
 
-struct ReadVisitor;
+impl<'de> DeserializeSeed<'de> for Reading<'_, 'de> {
+    type Value = ();
 
-impl<'de> Visitor<'de> for ReadVisitor {
-    type Value = Read<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut read = Read(Asked::default(), Vec::new());
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let mut count = 0;
         while let Some(Name(name)) = members.next_key()? {
             let value = members.next_value()?;
             count += 1;
             if count <= MAX_MEMBERS {
-                let Read(asked, faults) = &mut read;
-                asked.take(&name, value, faults);
+                self.asked.take(&name, value, self.faults);
             }
         }
         if count > MAX_MEMBERS {
             let detail = format!("has more than {MAX_MEMBERS} members");
-            return Ok(Read(Asked::default(), vec![Fault::new("", detail)]));
+            *self.asked = Asked::default();
+            *self.faults = vec![Fault::new("", detail)];
         }
-        Ok(read)
+        Ok(())
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(no_object(&Json::Bool(value)))
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.is_no_object(&Json::Bool(value));
+        Ok(())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(no_object(&Json::Number(value.into())))
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.is_no_object(&Json::Number(value.into()));
+        Ok(())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(no_object(&Json::Number(value.into())))
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.is_no_object(&Json::Number(value.into()));
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(no_object(&Json::Number(0.into())))
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.is_no_object(&Json::Number(0.into()));
+        Ok(())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(no_object(&Json::String(value.into())))
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.is_no_object(&Json::String(value.into()));
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(no_object(&Json::Null))
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.is_no_object(&Json::Null);
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while items.next_element::<Json<'_>>()?.is_some() {}
-        Ok(no_object(&Json::Array(Vec::new())))
+        self.is_no_object(&Json::Array(Vec::new()));
+        Ok(())
     }
-}
-
-fn no_object<'a>(value: &Json<'_>) -> Read<'a> {
-    let detail = format!("must be a JSON object, not {}", value.kind());
-    Read(Asked::default(), vec![Fault::new("", detail)])
 }
 
 fn put<'a, T>(
