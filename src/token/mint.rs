@@ -101,7 +101,8 @@ pub fn mint_with(
         token_id: token_id.as_deref(),
     };
     let mut claims = Vec::with_capacity(512);
-    app.claims().write(&values, &mut claims).map_err(denied)?;
+    let unfilled = |unfilled: Box<Unfilled>| denied(*unfilled);
+    app.claims().write(&values, &mut claims).map_err(unfilled)?;
     let token = key.seal(header, &claims).map_err(|_| MintError::NoKey)?;
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
@@ -116,7 +117,7 @@ pub fn mint_with(
     }
     values.token = token.expose_bytes();
     let mut answer = Vec::with_capacity(token.len() + 256);
-    app.answer().write(&values, &mut answer).map_err(denied)?;
+    app.answer().write(&values, &mut answer).map_err(unfilled)?;
     Ok(Minted {
         answer,
         expires_at,
@@ -136,8 +137,8 @@ fn refresh_after(expires_in: i64, jitter: u8) -> i64 {
         .min(expires_in.max(0))
 }
 
-fn denied(unfilled: Box<Unfilled>) -> MintError {
-    let fault = Fault::from(*unfilled);
+fn denied(unfilled: Unfilled) -> MintError {
+    let fault = Fault::from(unfilled);
     MintError::Denied(Denial::of(
         DenialCode::InvalidRequest,
         fault.pointer,

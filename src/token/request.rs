@@ -193,7 +193,7 @@ struct Reading<'r, 'a> {
 }
 
 impl Reading<'_, '_> {
-    fn is_no_object(self, value: &Json<'_>) {
+    fn refuse(self, value: &Json<'_>) {
         let detail = format!("must be a JSON object, not {}", value.kind());
         self.faults.push(Fault::new("", detail));
     }
@@ -232,38 +232,38 @@ impl<'de> Visitor<'de> for Reading<'_, 'de> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.is_no_object(&Json::Bool(value));
+        self.refuse(&Json::Bool(value));
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.is_no_object(&Json::Number(value.into()));
+        self.refuse(&Json::Number(value.into()));
         Ok(())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.is_no_object(&Json::Number(value.into()));
+        self.refuse(&Json::Number(value.into()));
         Ok(())
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.is_no_object(&Json::Number(0.into()));
+        self.refuse(&Json::Number(0.into()));
         Ok(())
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.is_no_object(&Json::String(value.into()));
+        self.refuse(&Json::String(value.into()));
         Ok(())
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.is_no_object(&Json::Null);
+        self.refuse(&Json::Null);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while items.next_element::<Json<'_>>()?.is_some() {}
-        self.is_no_object(&Json::Array(Vec::new()));
+        self.refuse(&Json::Array(Vec::new()));
         Ok(())
     }
 }
