@@ -113,7 +113,7 @@ async fn metrics(State(service): State<Arc<Service>>) -> Response<Body> {
         connections: service.gauges.open(),
         handshakes_failed: service.gauges.handshake_failures(),
         log_lines_dropped: service.audit.dropped(),
-        in_flight: service.in_flight.load(Ordering::Relaxed) as u64,
+        in_flight: service.in_flight.0.load(Ordering::Relaxed) as u64,
         limits: statistics
             .limits
             .iter()

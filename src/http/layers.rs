@@ -175,7 +175,7 @@ impl Front {
             return Err(Failure::HttpsRequired);
         }
         // Outside the limits: when too much is going on, nothing more is started, not even counting.
-        let place = Place::take(&service.in_flight);
+        let place = Place::take(&service.in_flight.0);
         if place.before >= snapshot.max_in_flight {
             return Err(Failure::Overloaded);
         }
@@ -289,7 +289,7 @@ fn configure(limits: &Limits) -> GovernorConfig<ClientAddress, NoOpMiddleware> {
     config
 }
 
-/// The key of `tower_governor`'s table: the address of whom [`AddressGuard::refusal`] says that it asks. It is found
+/// The key of `tower_governor`'s table: the address of whom [`AddressGuard::admit`] asks whether it may. It is found
 /// out once for a request, so the extractor is told rather than asking the request's extensions, which would cost more
 /// than counting does.
 #[derive(Clone)]

@@ -36,7 +36,7 @@ pub use admin::admin;
 pub use layers::{AddressGuard, Public};
 pub use openapi::openapi;
 pub use route::TOKEN_ROUTES;
-pub use snapshot::{Browser, Preview, RefusedReload, Service, Snapshot};
+pub use snapshot::{Browser, InFlight, Preview, RefusedReload, Service, Snapshot};
 
 use body::Arriving;
 use envelope::{Context, Trail};

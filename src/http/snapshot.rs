@@ -86,6 +86,12 @@ pub struct RefusedReload {
 /// What a reload would change, a line for each; or everything for which it would be refused.
 pub type Preview = Result<Vec<String>, Vec<String>>;
 
+/// How many requests are being answered. All cores write it with every request, so it has a line of their caches to itself:
+/// what is only read would otherwise leave them each time as well.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct InFlight(pub AtomicUsize);
+
 /// What lives as long as the process, and the snapshot of the moment.
 pub struct Service {
     /// The state that the next request sees.
@@ -107,5 +113,5 @@ pub struct Service {
     /// Ends what is still in flight with an answer, shortly before its connection would be cut.
     pub closing: CancellationToken,
     /// Requests being answered.
-    pub in_flight: AtomicUsize,
+    pub in_flight: InFlight,
 }

@@ -14,7 +14,7 @@ mod verifiers;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Problem, Problems, RedisUrl};
-use crate::http::{AddressGuard, Service, TOKEN_ROUTES};
+use crate::http::{AddressGuard, InFlight, Service, TOKEN_ROUTES};
 use crate::limits::{Limits, OnOutage, Quota, Settings, SharedSettings, Store};
 use crate::random;
 use crate::secrets::{Encoding, Fetcher, Secret, SecretError, SecretName, SecretRef, Variables};
@@ -232,7 +232,7 @@ pub fn start(snapshot: Snapshot, clock: Clock, audit: Audit) -> Arc<Service> {
         gauges: Arc::new(Gauges::default()),
         draining: AtomicBool::new(false),
         closing: CancellationToken::new(),
-        in_flight: AtomicUsize::new(0),
+        in_flight: InFlight::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The audit trail: one line per token issued and per refusal, never the token.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -61,49 +61,45 @@ pub struct Entry<'a> {
 pub struct Audit {
     sink: Sink,
     format: Format,
-    second: Mutex<(i64, String)>,
+}
+
+thread_local! {
+    /// The second of the last entry as a date: writing one costs more than the rest of the line, and cores that
+    /// shared it would wait for each other.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
 impl Audit {
     /// A trail that goes where the log goes, in its format.
     #[must_use]
     pub fn new(sink: Sink, format: Format) -> Self {
-        Self {
-            sink,
-            format,
-            second: Mutex::new((i64::MIN, String::new())),
-        }
+        Self { sink, format }
     }
 
     /// Writes one entry. Never waits; see [`Sink`].
     pub fn write(&self, entry: &Entry<'_>, now: Timestamp) {
-        let date = self.date(now);
-        self.sink.append(|line| self.render(entry, &date.1, line));
+        self.sink.append(|line| self.render(entry, now, line));
     }
 
     /// Writes an entry that must not be lost, or says that it can't be written at the moment: too much is
     /// waiting for the log's reader, or the last write failed.
     #[must_use]
     pub fn write_surely(&self, entry: &Entry<'_>, now: Timestamp) -> bool {
-        let date = self.date(now);
         self.sink
-            .append_if_sound(|line| self.render(entry, &date.1, line))
+            .append_if_sound(|line| self.render(entry, now, line))
     }
 
-    /// Writing a date costs more than the rest of the line, and changes once a second.
-    fn date(&self, now: Timestamp) -> MutexGuard<'_, (i64, String)> {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        if second.0 != now.seconds() {
-            *second = (now.seconds(), rfc3339(now));
-        }
-        second
-    }
-
-    fn render(&self, entry: &Entry<'_>, date: &str, line: &mut Vec<u8>) {
-        match self.format {
-            Format::Json => json(entry, date, line),
-            Format::Text => line.extend_from_slice(text(entry, date).as_bytes()),
-        }
+    fn render(&self, entry: &Entry<'_>, now: Timestamp, line: &mut Vec<u8>) {
+        SECOND.with_borrow_mut(|(second, date)| {
+            if *second != now.seconds() {
+                *second = now.seconds();
+                *date = rfc3339(now);
+            }
+            match self.format {
+                Format::Json => json(entry, date, line),
+                Format::Text => line.extend_from_slice(text(entry, date).as_bytes()),
+            }
+        });
         line.push(b'\n');
     }
 
@@ -184,7 +180,7 @@ fn rfc3339(now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Write};
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 

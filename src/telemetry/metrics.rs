@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -124,6 +125,7 @@ struct OfRoute {
 }
 
 /// The tokens of one app for one caller, looked up once.
+#[derive(Clone)]
 struct OfPair {
     counter: Counter,
     /// Kept, so that nothing else comes to stand where they stand.
@@ -140,7 +142,7 @@ pub struct Metrics {
     requests: Family<ByOutcome, Counter>,
     decisions: Family<ByApp, Counter>,
     /// Those of `decisions` that issued, by where the two names stand: to compare names costs more than to count.
-    issued: RwLock<BTreeMap<(usize, usize), OfPair>>,
+    issued: ArcSwap<BTreeMap<(usize, usize), OfPair>>,
     durations: Family<ByRoute, Histogram>,
     reloads: Family<ByResult, Counter>,
     last_reload_applied: Gauge,
@@ -171,7 +173,7 @@ impl Metrics {
             of_routes: Vec::new(),
             requests: Family::default(),
             decisions: Family::default(),
-            issued: RwLock::default(),
+            issued: ArcSwap::default(),
             // From a token out of memory to a slow session store.
             durations: Family::new_with_constructor(|| {
                 Histogram::new([
@@ -348,20 +350,21 @@ impl Metrics {
 
     fn count_issued(&self, app: &Arc<str>, caller: &Arc<str>) {
         let key = (app.as_ptr().addr(), caller.as_ptr().addr());
-        let at_hand = self.issued.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(issued) = at_hand.get(&key) {
+        if let Some(issued) = self.issued.load().get(&key) {
             issued.counter.inc();
             return;
         }
-        drop(at_hand);
         let counter = self.of_decision(app, caller, ISSUED).clone();
         counter.inc();
         let issued = OfPair {
             counter,
             _names: [Arc::clone(app), Arc::clone(caller)],
         };
-        let mut at_hand = self.issued.write().unwrap_or_else(PoisonError::into_inner);
-        at_hand.insert(key, issued);
+        self.issued.rcu(|at_hand| {
+            let mut at_hand = (**at_hand).clone();
+            at_hand.insert(key, issued.clone());
+            at_hand
+        });
     }
 
     fn of_decision(
@@ -381,7 +384,7 @@ impl Metrics {
     /// Counts one reload: `applied` or `refused`.
     pub fn count_reload(&self, applied: bool) {
         // Its apps and callers have names of their own.
-        (self.issued.write().unwrap_or_else(PoisonError::into_inner)).clear();
+        self.issued.store(Arc::default());
         self.reloads
             .get_or_create(&ByResult {
                 result: if applied { "applied" } else { "refused" },
