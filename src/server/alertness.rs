@@ -50,8 +50,8 @@ impl Alertness {
         }
         let state = &self.bell.state;
         for _ in 0..IN_A_ROW {
-            // What woke it until now is looked after by this poll.
-            state.swap(POLLED, Ordering::AcqRel);
+            // Whoever woke it before this has woken the task as well.
+            state.store(POLLED, Ordering::Relaxed);
             let polled = poll(&mut Context::from_waker(&self.waker));
             let woken = state.swap(0, Ordering::AcqRel) & WOKEN != 0;
             if polled.is_ready() || !woken {

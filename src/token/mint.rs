@@ -100,10 +100,13 @@ pub fn mint_with(
         token: b"",
         token_id: token_id.as_deref(),
     };
-    let mut claims = Vec::with_capacity(512);
+    // One after the other in the same room, which the claims have left when the answer comes.
+    let mut written = Vec::with_capacity(640);
     let unfilled = |unfilled: Box<Unfilled>| denied(*unfilled);
-    app.claims().write(&values, &mut claims).map_err(unfilled)?;
-    let token = key.seal(header, &claims).map_err(|_| MintError::NoKey)?;
+    app.claims()
+        .write(&values, &mut written)
+        .map_err(unfilled)?;
+    let token = key.seal(header, &written).map_err(|_| MintError::NoKey)?;
     if token.len() > MAX_TOKEN_BYTES {
         let detail = format!(
             "the token would have {} bytes and may have {MAX_TOKEN_BYTES}; send fewer or shorter values",
@@ -116,10 +119,12 @@ pub fn mint_with(
         }));
     }
     values.token = token.expose_bytes();
-    let mut answer = Vec::with_capacity(token.len() + 256);
-    app.answer().write(&values, &mut answer).map_err(unfilled)?;
+    written.clear();
+    app.answer()
+        .write(&values, &mut written)
+        .map_err(unfilled)?;
     Ok(Minted {
-        answer,
+        answer: written,
         expires_at,
         expires_in_seconds: expires_in,
         lifetime_seconds: grant.ttl_seconds,
