@@ -11,8 +11,10 @@ use tracing_subscriber::fmt::MakeWriter;
 const CAPACITY: usize = 4 * 1024 * 1024;
 /// How long lines gather before they are written: waking the thread for each would cost more than the line.
 const GATHER: Duration = Duration::from_millis(20);
+/// How many bytes are enough to be written before that: two buffers of them fit into a core's own cache.
+const ENOUGH: usize = 128 * 1024;
 /// How much room for lines is kept when they are written; more than that is a burst's, and given back.
-const KEEP: usize = 512 * 1024;
+const KEEP: usize = 2 * ENOUGH;
 
 /// A way to write lines that never waits. Clones write to the same place.
 #[derive(Clone)]
@@ -40,6 +42,10 @@ impl Sink {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::gathering(GATHER, out)
+    }
+
+    fn gathering(time: Duration, out: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -48,7 +54,7 @@ impl Sink {
         let writer = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("signet-log".to_owned())
-            .spawn(move || writer.write_out(out))?;
+            .spawn(move || writer.write_out(time, out))?;
         Ok(Self(shared))
     }
 
@@ -83,8 +89,9 @@ impl Sink {
         if !fits {
             state.waiting.truncate(before);
         }
+        let after = state.waiting.len();
         drop(state);
-        if fits && before == 0 {
+        if fits && (before == 0 || before < ENOUGH && after >= ENOUGH) {
             self.0.changed.notify_all();
         }
         fits
@@ -117,7 +124,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_out(&self, mut out: impl Write) {
+    fn write_out(&self, time: Duration, mut out: impl Write) {
         let mut lines = Vec::new();
         loop {
             let mut state = self.lock();
@@ -127,11 +134,9 @@ impl Shared {
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
             }
-            if !state.hurry {
-                drop(state);
-                std::thread::sleep(GATHER);
-                state = self.lock();
-            }
+            let gathers = |state: &mut State| !state.hurry && state.waiting.len() < ENOUGH;
+            let gathered = self.changed.wait_timeout_while(state, time, gathers);
+            state = gathered.unwrap_or_else(PoisonError::into_inner).0;
             std::mem::swap(&mut state.waiting, &mut lines);
             state.writing = true;
             drop(state);
@@ -213,6 +218,29 @@ mod tests {
         sink.flush();
         let kept = written.lock().unwrap().len() / line.len();
         assert_eq!(kept as u64 + sink.dropped(), 20);
+    }
+
+    #[test]
+    fn enough_lines_wait_for_no_time() {
+        let (go, wait) = mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let hour = Duration::from_secs(3600);
+        let sink = Sink::gathering(hour, Slow(wait, Arc::clone(&written))).unwrap();
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        sink.write_lines(&vec![b'x'; ENOUGH - 1]);
+        sink.write_lines(b"x");
+        while written.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        sink.write_lines(b"y");
+        assert_eq!(
+            written.lock().unwrap().len(),
+            ENOUGH,
+            "too few to be written"
+        );
+        sink.flush();
+        assert_eq!(written.lock().unwrap().len(), ENOUGH + 1);
     }
 
     #[test]
