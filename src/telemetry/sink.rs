@@ -29,6 +29,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
+    /// Some lines are there, and the writer waits for more.
+    gathering: bool,
     writing: bool,
     /// The last write failed. The next line that is added tries again.
     failing: bool,
@@ -134,9 +136,11 @@ impl Shared {
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
             }
+            state.gathering = true;
             let gathers = |state: &mut State| !state.hurry && state.waiting.len() < ENOUGH;
             let gathered = self.changed.wait_timeout_while(state, time, gathers);
             state = gathered.unwrap_or_else(PoisonError::into_inner).0;
+            state.gathering = false;
             std::mem::swap(&mut state.waiting, &mut lines);
             state.writing = true;
             drop(state);
@@ -229,6 +233,9 @@ mod tests {
         go.send(()).unwrap();
         go.send(()).unwrap();
         sink.write_lines(&vec![b'x'; ENOUGH - 1]);
+        while !sink.0.lock().gathering {
+            std::thread::yield_now();
+        }
         sink.write_lines(b"x");
         while written.lock().unwrap().is_empty() {
             std::thread::yield_now();
