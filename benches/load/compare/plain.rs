@@ -16,7 +16,6 @@ const HALF_CONNECTIONS: usize = 64;
 const HALF_LASTS: Duration = Duration::from_secs(2);
 /// A server that is asked for everything has its core for itself, or nearly.
 const QUIET: f64 = 0.85;
-const HALF_ROUNDS: usize = 3;
 
 /// What came of one round of everything that a server can do.
 struct Full {
@@ -46,7 +45,7 @@ pub(super) fn compare(contestants: &[Contestant], rounds: usize) -> Result<()> {
         })
     })?;
     let places: Vec<usize> = (0..resting.len()).collect();
-    let half = alternate("half of it", &places, HALF_ROUNDS, |&at| {
+    let half = alternate("half of it", &places, rounds, |&at| {
         let server = &resting[at].server;
         let per_second = median_of(&full[at], |round| round.done.per_second) / 2.0;
         let times = Load::new(server.door(), HALF_CONNECTIONS, server.requests())?
